@@ -1,0 +1,102 @@
+import type { Era, Principal } from '../context.ts'
+import type { DenyReason } from '../errors.ts'
+
+/** Facts of one request that every record about it carries. */
+export interface RequestFacts {
+  readonly requestId: string
+  /** Client address. */
+  readonly address: string
+  readonly principal: Principal | undefined
+  /** W3C trace id and span id from `traceparent`, when it is well-formed. */
+  readonly trace: { readonly traceId: string; readonly spanId: string } | undefined
+}
+
+/** The operation that a decision and its outcome are about. */
+export interface OperationFacts {
+  /** JSON-RPC method: `tools/call`, `resources/read`, `prompts/get`. */
+  readonly method: string
+  /** Name of the tool or prompt; template of the resource. Always a configured name. */
+  readonly name: string
+  readonly rpcId: string | number | undefined
+  readonly era: Era
+  readonly argsHmac: string
+  /** Size of the arguments as canonical JSON, bytes. */
+  readonly argsBytes: number
+}
+
+/** Everything the trail can say. Closed: no free text, so nothing leaks by accident. */
+export type AuditEvent =
+  | (RequestFacts & {
+      readonly event: 'request'
+      readonly httpMethod: string
+      /** Path without query. */
+      readonly path: string
+      /** JSON-RPC method, when the message was parsed. */
+      readonly method: string | undefined
+      readonly status: number
+      readonly reason: DenyReason | undefined
+      /** From arrival to the end of the answer, ms. */
+      readonly durationMs: number
+    })
+  | (RequestFacts &
+      OperationFacts & {
+        readonly event: 'decision'
+        readonly allowed: boolean
+        readonly reason: DenyReason | undefined
+      })
+  | (RequestFacts &
+      OperationFacts & {
+        readonly event: 'outcome'
+        readonly outcome:
+          | 'ok'
+          | 'failed'
+          | 'cancelled'
+          | 'timed-out'
+          | 'shut-down'
+          | 'asked'
+          | 'not-run'
+        readonly durationMs: number
+        /** SHA-256 of the result as sent, hex. */
+        readonly resultSha256: string | undefined
+        readonly progressCount: number
+      })
+  | (RequestFacts & {
+      readonly event: 'authn.fail'
+      readonly reason: DenyReason
+      /** Why, from the closed list of the strategy: `expired`, `audience`, `signature`, … */
+      readonly cause: string
+    })
+  | (RequestFacts & {
+      readonly event: 'throttle'
+      readonly reason: DenyReason
+      readonly policy: string
+    })
+  | {
+      readonly event: 'server.start'
+      /** SHA-256 digests, hex, of the settings (names and values, secrets left out), policies, tools. */
+      readonly settingsDigest: string
+      readonly policyDigest: string
+      readonly toolsDigest: string
+      readonly nodeVersion: string
+    }
+  | { readonly event: 'server.stop'; readonly cause: 'signal' | 'crash' }
+  | { readonly event: 'fault'; readonly cause: 'unhandled-rejection' | 'uncaught-exception' }
+  | { readonly event: 'jwks.change'; readonly issuer: string; readonly keyIds: readonly string[] }
+
+/** The audit trail as the rest of the server sees it. */
+export interface AuditTrail {
+  /** Queues a record in order. Never throws and never blocks. */
+  write(event: AuditEvent): void
+  /**
+   * Queues a record and waits until it is in the sink.
+   *
+   * @throws {Denied} `audit.sink-broken` when it cannot be written and policy says `refuse`.
+   */
+  commit(event: AuditEvent): Promise<void>
+  /** Keyed digest of a JSON value: HMAC-SHA256 over its canonical form (RFC 8785), hex. */
+  digest(value: unknown): { readonly hmac: string; readonly bytes: number }
+  /** `false` while the sink is broken and policy says `refuse`. */
+  ready(): boolean
+  /** Flushes what is queued, then closes the sink. */
+  close(): Promise<void>
+}

@@ -1,0 +1,78 @@
+import type { HttpBindings } from '@hono/node-server'
+import type { DenyReason } from './errors.ts'
+import type { RawHeaders } from './raw-headers.ts'
+
+/**
+ * Who is calling. Streams, sessions, tasks and request states belong to (kind, issuer, client,
+ * subject); stored objects to (kind, issuer, subject).
+ */
+export interface Principal {
+  readonly kind: 'oauth' | 'api-key' | 'anonymous' | 'local'
+  /** `iss` of the token; `gatehouse` for API keys. */
+  readonly issuer: string
+  /** `client_id` or `azp` of the token; empty for API keys. */
+  readonly client: string
+  readonly subject: string
+  readonly scopes: readonly string[]
+  readonly roles: readonly string[]
+  readonly tenant: string | null
+}
+
+/** A principal together with what is known of the credential that proved it. */
+export interface Identity {
+  readonly principal: Principal
+  /** SHA-256 of the credential, hex. The credential itself is never kept. */
+  readonly credentialDigest: string
+  /** When the credential ends, seconds since the epoch; `null` when it does not. */
+  readonly expiresAt: number | null
+  /** Verified claims of the token, for conditions; empty for API keys. */
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+/** One parsed JSON-RPC message, frozen at the top level. `id` is absent in a notification. */
+export interface Message {
+  readonly jsonrpc: '2.0'
+  readonly id?: string | number
+  readonly method: string
+  readonly params?: Readonly<Record<string, unknown>>
+}
+
+/** The protocol era a request is served in: `modern` is MCP 2026-07-28, `legacy` any 2025 revision. */
+export type Era = 'legacy' | 'modern'
+
+/** What `authorize` decided on and the handler runs: the checked object is the object that runs. */
+export interface Operation {
+  readonly kind: 'tool' | 'resource' | 'prompt'
+  /** Name of the tool or prompt; template of the resource. */
+  readonly name: string
+  /** The frozen, parsed input; `undefined` when it did not parse, and then nothing runs. */
+  readonly input: Readonly<Record<string, unknown>> | undefined
+  /** Keyed digest and size of the arguments as received, for the audit trail. */
+  readonly argsHmac: string
+  readonly argsBytes: number
+  /** Set by the call wrapper once it owns the outcome record. */
+  started: boolean
+}
+
+/** What one control leaves for the next. */
+export interface AppVariables {
+  requestId: string
+  /** `performance.now()` when the request arrived, ms. */
+  startedAt: number
+  /** Address of the client: the TCP peer, or what a trusted proxy says. */
+  address: string
+  headers: RawHeaders
+  /** Path of the request target, raw: no decoding, no normalisation, no query. */
+  path: string
+  /** The refusal, if there was one; read by the access record. */
+  denied: DenyReason | undefined
+  identity: Identity
+  message: Message
+  era: Era
+  operation: Operation | undefined
+}
+
+export interface AppEnv {
+  Bindings: HttpBindings
+  Variables: AppVariables
+}

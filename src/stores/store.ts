@@ -1,0 +1,61 @@
+/** What is left of a budget after one hit. */
+export interface Budget {
+  readonly allowed: boolean
+  readonly remaining: number
+  /** Until the window starts again, seconds, rounded up. */
+  readonly resetSeconds: number
+}
+
+/** Counts hits of keys in fixed windows. */
+export interface Limiter {
+  /** Counts one hit. */
+  hit(key: string): Promise<Budget>
+  /** Looks without counting. */
+  peek(key: string): Promise<Budget>
+}
+
+export interface LimiterOptions {
+  /** Name of the limiter; limiters of the same name share their counters. */
+  readonly name: string
+  /** Hits allowed in one window. */
+  readonly limit: number
+  readonly windowSeconds: number
+}
+
+/**
+ * Shared short-lived state behind one port. Memory in one process, Redis between several; both pass
+ * the contract test in `test/stores/contract.ts`. Everything expires, everything is bounded.
+ *
+ * @throws {StoreUnavailable} from every method when the backing service does not answer.
+ */
+export interface Store {
+  limiter(options: LimiterOptions): Limiter
+  /**
+   * Marks a value as used.
+   *
+   * @returns `true` for the first caller within `ttlSeconds`, `false` for every later one.
+   */
+  once(key: string, ttlSeconds: number): Promise<boolean>
+  /** @returns the value, or `undefined` when it is absent or expired. */
+  get(space: string, key: string): Promise<string | undefined>
+  /** Keeps a value. A space holds `SPACE_KEYS` keys: one more drops its oldest. */
+  put(space: string, key: string, value: string, ttlSeconds: number): Promise<void>
+  /** @returns whether there was a value. */
+  delete(space: string, key: string): Promise<boolean>
+  /** Keys of a space, oldest first. */
+  list(space: string): Promise<readonly string[]>
+  close(): Promise<void>
+}
+
+/** Keys that one space (one owner) may hold. */
+export const SPACE_KEYS = 100
+/** Size of one stored value, UTF-8 bytes. */
+export const VALUE_BYTES = 262_144
+
+/** The backing service does not answer. Callers decide what that means; they never guess. */
+export class StoreUnavailable extends Error {
+  constructor(options?: { cause?: unknown }) {
+    super('The shared store is unavailable', options)
+    this.name = 'StoreUnavailable'
+  }
+}
