@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import type { Mode } from './config.ts'
+import {
+  accessPolicy,
+  auditPolicy,
+  authPolicy,
+  httpPolicy,
+  limitsPolicy,
+} from './policy-schemas.ts'
+import { type Problem, Problems } from './problems.ts'
+import { parseStrictYaml } from './strict-yaml.ts'
+
+export type HttpPolicy = z.infer<typeof httpPolicy>
+export type AuthPolicy = z.infer<ReturnType<typeof authPolicy>>
+export type IssuerPolicy = AuthPolicy['issuers'][number]
+export type AccessPolicy = z.infer<typeof accessPolicy>
+export type AccessEntry = AccessPolicy['tools'][string]
+export type LimitsPolicy = z.infer<typeof limitsPolicy>
+export type AuditPolicy = z.infer<typeof auditPolicy>
+
+/** What is allowed, frozen. Each part is one file. */
+export interface Policies {
+  readonly http: HttpPolicy
+  readonly auth: AuthPolicy
+  readonly access: AccessPolicy
+  readonly limits: LimitsPolicy
+  readonly audit: AuditPolicy
+  /**
+   * SHA-256, hex. To compute it by hand:
+   * `sha256sum access.yaml audit.yaml auth.yaml http.yaml limits.yaml | sha256sum`.
+   */
+  readonly digest: string
+}
+
+const FILES = ['access.yaml', 'audit.yaml', 'auth.yaml', 'http.yaml', 'limits.yaml'] as const
+
+type File = (typeof FILES)[number]
+
+/**
+ * Reads the five policy files of a folder.
+ *
+ * Not checked here: that every tool has an entry and every condition compiles (`compileRules`), and
+ * that policies and settings together leave a way to authenticate.
+ *
+ * @throws {Problems} with everything that is wrong in all files, by file, path and line.
+ */
+export function loadPolicies(dir: string, mode: Mode): Policies {
+  const problems: Problem[] = []
+  const sources = readSources(dir, problems)
+
+  function load<Schema extends z.ZodType>(
+    file: File,
+    schema: Schema,
+  ): z.output<Schema> | undefined {
+    const source = sources.get(file)
+    return source === undefined ? undefined : parsePolicy(file, source, schema, problems)
+  }
+  const http = load('http.yaml', httpPolicy)
+  const auth = load('auth.yaml', authPolicy(mode))
+  const access = load('access.yaml', accessPolicy)
+  const limits = load('limits.yaml', limitsPolicy)
+  const audit = load('audit.yaml', auditPolicy)
+
+  if (problems.length > 0 || !http || !auth || !access || !limits || !audit) {
+    throw new Problems(problems)
+  }
+  return Object.freeze({ http, auth, access, limits, audit, digest: digestOf(sources) })
+}
+
+/** A sixth YAML file would be a rule that nobody enforces. */
+function readSources(dir: string, problems: Problem[]): ReadonlyMap<string, Buffer> {
+  const sources = new Map<string, Buffer>()
+  const known = new Set<string>(FILES)
+  for (const file of FILES) {
+    try {
+      sources.set(file, readFileSync(join(dir, file)))
+    } catch {
+      problems.push({ field: file, message: 'cannot be read' })
+    }
+  }
+  if (sources.size === 0) return sources
+  for (const name of readdirSync(dir)) {
+    if (/\.ya?ml$/i.test(name) && !known.has(name)) {
+      problems.push({ field: name, message: 'is not a policy file of this version' })
+    }
+  }
+  return sources
+}
+
+function parsePolicy<Schema extends z.ZodType>(
+  file: File,
+  source: Buffer,
+  schema: Schema,
+  problems: Problem[],
+): z.output<Schema> | undefined {
+  const yaml = parseStrictYaml(source)
+  if ('problems' in yaml) {
+    problems.push(...yaml.problems.map((message) => ({ field: file, message })))
+    return undefined
+  }
+  const parsed = schema.safeParse(yaml.value)
+  if (parsed.success) return parsed.data
+  for (const issue of parsed.error.issues) {
+    const paths =
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.map((key) => [...issue.path, key])
+        : [issue.path]
+    for (const path of paths) {
+      const message = issue.code === 'unrecognized_keys' ? 'is not known' : issue.message
+      const line = yaml.lineOf(path)
+      problems.push({
+        field: [file, path.map(String).join('.')].join(' ').trimEnd(),
+        message: `${message} (line ${line})`,
+      })
+    }
+  }
+  return undefined
+}
+
+function digestOf(sources: ReadonlyMap<string, Buffer>): string {
+  const sums = [...sources].map(([file, bytes]) => `${sha256(bytes)}  ${file}\n`)
+  return sha256(sums.join(''))
+}
+
+function sha256(data: Buffer | string): string {
+  return createHash('sha256').update(data).digest('hex')
+}
