@@ -1,4 +1,6 @@
 import type { HttpBindings } from '@hono/node-server'
+import type { Rule } from './access/rules.ts'
+import type { OperationFacts, RequestFacts } from './audit/trail.ts'
 import type { DenyReason } from './errors.ts'
 import type { RawHeaders } from './raw-headers.ts'
 
@@ -40,17 +42,22 @@ export interface Message {
 /** The protocol era a request is served in: `modern` is MCP 2026-07-28, `legacy` any 2025 revision. */
 export type Era = 'legacy' | 'modern'
 
+/** Input parsed by its schema: the frozen value, or what is wrong with it. */
+export type Parsed =
+  | { readonly value: Readonly<Record<string, unknown>>; readonly issues?: undefined }
+  | {
+      readonly value?: undefined
+      readonly issues: readonly { readonly message: string; readonly path: PropertyKey[] }[]
+    }
+
 /** What `authorize` decided on and the handler runs: the checked object is the object that runs. */
 export interface Operation {
-  readonly kind: 'tool' | 'resource' | 'prompt'
-  /** Name of the tool or prompt; template of the resource. */
-  readonly name: string
-  /** The frozen, parsed input; `undefined` when it did not parse, and then nothing runs. */
-  readonly input: Readonly<Record<string, unknown>> | undefined
-  /** Keyed digest and size of the arguments as received, for the audit trail. */
-  readonly argsHmac: string
-  readonly argsBytes: number
-  /** Set by the call wrapper once it owns the outcome record. */
+  readonly rule: Rule
+  /** Nothing runs when it did not parse. */
+  readonly parsed: Parsed
+  /** What every record about this operation says. */
+  readonly facts: RequestFacts & OperationFacts
+  /** Set once the handler owns the outcome record. */
   started: boolean
 }
 
