@@ -1,0 +1,109 @@
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { Denied } from '../errors.ts'
+import type { AuditPolicy } from '../policy.ts'
+import type { SecretRing } from '../secrets.ts'
+import { createChain } from './chain.ts'
+import { cleanText } from './clean-text.ts'
+import { toOcsf } from './ocsf.ts'
+import type { Lane, Sink } from './sink.ts'
+import type { AuditEvent, AuditTrail } from './trail.ts'
+
+export interface AuditTrailParts {
+  /** The newest root signs; the ids in the records tell which. */
+  readonly ring: SecretRing
+  readonly policy: Pick<AuditPolicy, 'principal' | 'onSinkFailure'>
+  readonly sink: Sink
+  readonly product: { readonly name: string; readonly version: string }
+}
+
+/** When a refused caller may try again, seconds. */
+const RETRY_AFTER_SECONDS = 5
+
+/** What callers can cause without having passed a control: a flood of these costs only these. */
+const BULK: ReadonlySet<AuditEvent['event']> = new Set(['request', 'authn.fail', 'throttle'])
+
+/**
+ * Threat:  actions that nobody can account for. An attacker edits or deletes records, floods the
+ *          trail, forges entries through text, or breaks the sink before acting.
+ * Rule:    records are OCSF, chained by MACs (`chain.ts`), cleaned (`clean-text.ts`) and written in
+ *          order (`sink.ts`). What is committed is in the sink before the caller goes on. A queue that
+ *          is full loses records of its own lane only, and the next record says how many.
+ * Policy:  policies/audit.yaml `principal`, `onSinkFailure`
+ * Refuses: 503 `audit.sink-broken`
+ * Source:  OWASP ASVS 5.0 V16.2 to V16.5; NIST SP 800-92
+ */
+export function createAuditTrail(
+  parts: AuditTrailParts,
+): AuditTrail & { /** Records lost to full queues since the start. */ dropped(): number } {
+  const { ring, policy, sink, product } = parts
+  const [macKey] = ring('audit-mac')
+  const argsKey = createSecretKey(ring('args')[0].key)
+  const principalKey = createSecretKey(ring('principal')[0].key)
+  const refuses = policy.onSinkFailure === 'refuse'
+  const chain = createChain({ key: macKey, writer: randomBytes(8).toString('hex') })
+  let policyDigest: string | undefined
+  let dropped = 0
+  let reported = 0
+
+  /** The same subject has the same pseudonym until the root secret changes. */
+  function nameOf(subject: string): string {
+    return policy.principal === 'clear'
+      ? cleanText(subject)
+      : createHmac('sha256', principalKey).update(subject).digest('hex')
+  }
+
+  /** @returns whether it was written; `undefined` when the lane is full. */
+  function append(lane: Lane, event: AuditEvent): Promise<boolean> | undefined {
+    if (!sink.hasRoom(lane)) {
+      dropped += 1
+      return undefined
+    }
+    if (event.event === 'server.start') policyDigest = event.policyDigest
+    const line = chain(
+      toOcsf(event, {
+        product,
+        time: Date.now(),
+        policyDigest,
+        dropped: dropped - reported,
+        nameOf,
+      }),
+    )
+    reported = dropped
+    return sink.append(lane, line)
+  }
+
+  return {
+    write(event) {
+      try {
+        append(BULK.has(event.event) ? 'bulk' : 'decision', event)
+      } catch {
+        dropped += 1 // A record that cannot be built is lost, and counted like any other.
+      }
+    },
+
+    async commit(event) {
+      if (refuses && sink.broken()) throw sinkBroken()
+      const written = await append('decision', event)
+      if (refuses && written !== true) throw sinkBroken()
+    },
+
+    digest(value) {
+      const canonical = canonicalize(value)
+      if (canonical === undefined) throw new TypeError('Not a JSON value')
+      const bytes = Buffer.from(canonical)
+      const hmac = createHmac('sha256', argsKey).update(bytes).digest('hex')
+      return { hmac, bytes: bytes.length }
+    },
+
+    ready: () => !(refuses && sink.broken()),
+    dropped: () => dropped,
+    close: () => sink.close(),
+  }
+}
+
+function sinkBroken(): Denied {
+  return new Denied('audit.sink-broken', {
+    headers: { 'Retry-After': String(RETRY_AFTER_SECONDS) },
+  })
+}
