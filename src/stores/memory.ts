@@ -1,0 +1,132 @@
+import { LRUCache } from 'lru-cache'
+import {
+  type Budget,
+  type Limiter,
+  type LimiterOptions,
+  SPACE_KEYS,
+  type Store,
+  VALUE_BYTES,
+} from './store.ts'
+
+/** Keys that one limiter counts at a time; the least recently seen is forgotten first. */
+const LIMITER_KEYS = 100_000
+/** Marks kept by `once`, and owners with values. */
+const MARKS = 100_000
+const SPACES = 10_000
+/** Size of all stored values together, UTF-8 bytes. */
+const TOTAL_BYTES = 268_435_456
+
+interface Window {
+  hits: number
+  readonly endsMs: number
+}
+
+interface Kept {
+  readonly value: string
+  readonly endsMs: number
+}
+
+/**
+ * The store of a single process: bounded tables, gone with the process.
+ *
+ * `rate-limiter-flexible` is not used here: its memory limiter keeps a timer and a record for every
+ * key without a bound, and keys are addresses that an attacker chooses.
+ *
+ * @param now monotonic clock, ms
+ */
+export function memoryStore(now: () => number = () => performance.now()): Store {
+  const tables = new Map<string, LRUCache<string, Window>>()
+  const marks = new LRUCache<string, number>({ max: MARKS })
+  let totalBytes = 0
+  const spaces = new LRUCache<string, Map<string, Kept>>({
+    max: SPACES,
+    dispose: (space) => {
+      for (const kept of space.values()) totalBytes -= Buffer.byteLength(kept.value)
+    },
+  })
+
+  function drop(space: Map<string, Kept>, key: string): boolean {
+    const kept = space.get(key)
+    if (kept === undefined) return false
+    totalBytes -= Buffer.byteLength(kept.value)
+    return space.delete(key)
+  }
+
+  /** The live part of a space, oldest first. */
+  function live(name: string): Map<string, Kept> | undefined {
+    const space = spaces.get(name)
+    if (space === undefined) return undefined
+    for (const [key, kept] of space) if (kept.endsMs <= now()) drop(space, key)
+    if (space.size === 0) spaces.delete(name)
+    return space
+  }
+
+  function limiter({ name, limit, windowSeconds }: LimiterOptions): Limiter {
+    const table = tables.get(name) ?? new LRUCache<string, Window>({ max: LIMITER_KEYS })
+    tables.set(name, table)
+
+    function current(key: string): Window {
+      const window = table.get(key)
+      if (window !== undefined && window.endsMs > now()) return window
+      return { hits: 0, endsMs: now() + windowSeconds * 1000 }
+    }
+    function budget(window: Window, allowed: boolean): Budget {
+      return {
+        allowed,
+        remaining: Math.max(0, limit - window.hits),
+        resetSeconds: Math.ceil((window.endsMs - now()) / 1000),
+      }
+    }
+    return {
+      async hit(key) {
+        const window = current(key)
+        window.hits += 1
+        table.set(key, window)
+        return budget(window, window.hits <= limit)
+      },
+      async peek(key) {
+        const window = current(key)
+        return budget(window, window.hits < limit)
+      },
+    }
+  }
+
+  return {
+    limiter,
+    async once(key, ttlSeconds) {
+      const endsMs = marks.get(key)
+      if (endsMs !== undefined && endsMs > now()) return false
+      marks.set(key, now() + ttlSeconds * 1000)
+      return true
+    },
+    async get(name, key) {
+      return live(name)?.get(key)?.value
+    },
+    async put(name, key, value, ttlSeconds) {
+      const bytes = Buffer.byteLength(value)
+      if (bytes > VALUE_BYTES) throw new RangeError(`A value is at most ${VALUE_BYTES} bytes`)
+      const space = live(name) ?? new Map<string, Kept>()
+      drop(space, key)
+      for (const oldest of space.keys()) {
+        if (space.size < SPACE_KEYS) break
+        drop(space, oldest)
+      }
+      space.set(key, { value, endsMs: now() + ttlSeconds * 1000 })
+      totalBytes += bytes
+      spaces.set(name, space)
+      while (totalBytes > TOTAL_BYTES && spaces.size > 1) spaces.pop()
+    },
+    async delete(name, key) {
+      const space = live(name)
+      return space !== undefined && drop(space, key)
+    },
+    async list(name) {
+      return [...(live(name)?.keys() ?? [])]
+    },
+    async close() {
+      tables.clear()
+      marks.clear()
+      spaces.clear()
+    },
+  }
+}
