@@ -1,4 +1,21 @@
+import type { AuditTrail } from '../audit/trail.ts'
+import type { Clock } from '../clock.ts'
 import type { Identity } from '../context.ts'
+import type { Outbound } from '../outbound.ts'
+import type { AuthPolicy } from '../policy.ts'
+import type { KeyRecord } from './key-file.ts' // optional: api-key
+
+/** What strategies are made of. Each takes its part. */
+export interface StrategyParts {
+  readonly policy: AuthPolicy
+  /** Canonical resource URI: the audience of tokens. */
+  readonly publicUrl: string
+  readonly apiKeysFile: string | undefined
+  readonly ephemeralKey: KeyRecord | undefined // optional: api-key
+  readonly outbound: Outbound
+  readonly clock: Clock
+  readonly trail: AuditTrail
+}
 
 /** A credential as it was sent: one token68 (RFC 9110 §11.2), at most 8 KiB. */
 export interface Credential {
@@ -23,6 +40,10 @@ export interface AuthStrategy {
    *   is tried then: a bad credential must not become a second chance.
    */
   verify(credential: Credential, nowMs: number): Promise<Identity | undefined>
+  /** Whether it could verify anybody now. For readiness. */
+  available(nowMs: number): boolean
+  /** Ends what it does in the background. */
+  close(): void
 }
 
 /** Why a credential was rejected. For the audit trail; the caller gets one answer for all of them. */
