@@ -1,0 +1,71 @@
+import { Hono } from 'hono'
+import { answer } from './answer.ts'
+import type { AuditTrail } from './audit/trail.ts'
+import type { ClientAddress } from './client-address.ts'
+import type { AppEnv } from './context.ts'
+import { addressLimit } from './controls/address-limit.ts'
+import { audit } from './controls/audit.ts'
+import { type AuthenticateOptions, authenticate, isKnownCaller } from './controls/authenticate.ts'
+import { type AuthorizeOptions, authorize } from './controls/authorize.ts'
+import { callLimit } from './controls/call-limit.ts'
+import { cors, corsHeaders, type PreflightOptions } from './controls/cors.ts'
+import { hostGuard } from './controls/host-guard.ts'
+import { type AllowedOrigin, originGuard } from './controls/origin-guard.ts'
+import { parseMessage } from './controls/parse-message.ts'
+import { principalLimit } from './controls/principal-limit.ts'
+import { requestId } from './controls/request-id.ts'
+import { type Routes, rawPath, route } from './controls/route.ts'
+import { securityHeaders } from './controls/security-headers.ts'
+import { wireGuard } from './controls/wire-guard.ts'
+import type { Logger } from './log.ts'
+import type { Mcp } from './mcp/handler.ts'
+import type { LimitsPolicy } from './policy.ts'
+import type { Store } from './stores/store.ts'
+
+export interface AppParts {
+  readonly trail: AuditTrail
+  readonly logger: Logger
+  readonly store: Store
+  readonly limits: LimitsPolicy
+  readonly tls: boolean
+  readonly clientAddress: ClientAddress
+  readonly allowedHosts: readonly string[]
+  readonly allowedOrigin: AllowedOrigin
+  readonly preflight: PreflightOptions
+  readonly routes: Routes
+  /** Public documents by path (RFC 9728). Nothing else is public. */
+  readonly documents: ReadonlyMap<string, object>
+  readonly credentials: Omit<AuthenticateOptions, 'store' | 'limits' | 'trail'>
+  readonly access: Omit<AuthorizeOptions, 'trail' | 'eraOf'>
+  readonly mcp: Mcp
+}
+
+/** The way of a request, top to bottom. The order is part of the security contract. */
+export function createApp(parts: AppParts): Hono<AppEnv> {
+  const { trail, store, limits, credentials, access, mcp } = parts
+  const headersForOrigin = corsHeaders(parts.allowedOrigin)
+  const isKnown = isKnownCaller(credentials.strategies, credentials.keyHeader)
+  const app = new Hono<AppEnv>({
+    getPath: (_request, options) => rawPath(options?.env?.incoming.url ?? ''),
+  })
+  app.onError(answer(parts.logger, headersForOrigin))
+
+  app.use(requestId(parts.clientAddress))
+  app.use(audit(trail))
+  app.use(securityHeaders(parts))
+  app.use(wireGuard(limits))
+  app.use(addressLimit(store, limits, isKnown))
+  app.use(hostGuard(parts.allowedHosts))
+  app.use(originGuard(parts.allowedOrigin))
+  app.use(cors(headersForOrigin, parts.preflight))
+  app.use(route(parts.routes))
+  for (const [path, document] of parts.documents) app.get(path, (c) => c.json(document))
+  app.use(authenticate({ ...credentials, store, limits, trail }))
+  app.use(principalLimit(store, limits))
+  app.use(parseMessage(limits))
+  app.use(authorize({ ...access, trail, eraOf: mcp.eraOf }))
+  app.use(callLimit(store, limits, access.rules))
+  app.post('/mcp', mcp.handle)
+
+  return app
+}

@@ -1,0 +1,54 @@
+import type { MiddlewareHandler } from 'hono'
+import type { AuditTrail } from '../audit/trail.ts'
+import type { AppEnv, AppVariables } from '../context.ts'
+import { Denied } from '../errors.ts'
+import { requestFacts } from '../request-facts.ts'
+
+/**
+ * Threat:  Something happens that nobody can find out about afterwards.
+ * Rule:    one record for every request, refused ones included, when its answer has ended, however
+ *          it ended. While the trail cannot be written and policy says `refuse`, nothing is served.
+ * Policy:  policies/audit.yaml `onSinkFailure`
+ * Refuses: 503 `audit.sink-broken`
+ * Source:  OWASP ASVS 5.0 16.2.1, 16.3.1 to 16.3.3; NIST SP 800-53 AU-5, AU-12
+ */
+export function audit(trail: AuditTrail): MiddlewareHandler<AppEnv> {
+  return async function audit(c, next) {
+    const { incoming, outgoing } = c.env
+    const httpMethod = incoming.method ?? ''
+    outgoing.once('close', () => {
+      const status = outgoing.headersSent ? outgoing.statusCode : NOT_ANSWERED
+      recordRequest(trail, c.var, httpMethod, status)
+    })
+    if (!trail.ready()) throw new Denied('audit.sink-broken', { headers: { 'retry-after': '5' } })
+    await next()
+  }
+}
+
+/** The client left before there was an answer. */
+const NOT_ANSWERED = 499
+
+function recordRequest(
+  trail: AuditTrail,
+  vars: AppVariables,
+  httpMethod: string,
+  status: number,
+): void {
+  const facts = requestFacts(vars)
+  const { path, message, denied: reason } = vars
+  const durationMs = performance.now() - vars.startedAt
+  trail.write({
+    ...facts,
+    event: 'request',
+    httpMethod,
+    path,
+    method: message?.method,
+    status,
+    reason,
+    durationMs,
+  })
+  if (status === 429 && reason !== undefined) {
+    const policy = reason.slice(0, reason.indexOf('.'))
+    trail.write({ ...facts, event: 'throttle', reason, policy })
+  }
+}

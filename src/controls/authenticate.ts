@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto'
+import type { MiddlewareHandler } from 'hono'
+import type { AuditTrail } from '../audit/trail.ts'
+import { type AuthStrategy, type Credential, CredentialFault } from '../auth/strategy.ts'
+import { networkOf } from '../client-address.ts'
+import type { AppEnv, Identity } from '../context.ts'
+import { Denied, type DenyReason } from '../errors.ts'
+import type { LimitsPolicy } from '../policy.ts'
+import { rateLimitHeaders } from '../rate-limit-headers.ts'
+import type { RawHeaders } from '../raw-headers.ts'
+import { requestFacts } from '../request-facts.ts'
+import type { Store } from '../stores/store.ts'
+
+export interface AuthenticateOptions {
+  readonly strategies: readonly AuthStrategy[]
+  /** `X-API-Key` or another header that carries an API key, lower case; `null` for none. */
+  readonly keyHeader: string | null
+  /** `WWW-Authenticate` by refusal. */
+  readonly challenges: ReadonlyMap<DenyReason, string>
+  readonly store: Store
+  readonly limits: Pick<LimitsPolicy, 'address'>
+  readonly trail: AuditTrail
+  /** Development only: the caller when there is no credential. */
+  readonly anonymous: Identity | undefined
+}
+
+/**
+ * Threat:  A caller without a valid credential, or with two of them, gets in; a guesser tries many.
+ * Rule:    one credential, in a header, verified on every request by the one strategy it belongs to.
+ *          Every bad credential gets the same answer. Bad ones count against the address.
+ * Policy:  policies/auth.yaml; policies/limits.yaml `address.authFailuresPerMinute`
+ * Refuses: 401 `authenticate.missing`, `authenticate.rejected`; 400 `authenticate.malformed`,
+ *          `authenticate.two-credentials`; 429 `authenticate.throttled`;
+ *          503 `authenticate.keys-unavailable`
+ * Source:  MCP 2026-07-28 Authorization, Token requirements; RFC 6750 §2 and §3.1; RFC 9110 §11
+ */
+export function authenticate(options: AuthenticateOptions): MiddlewareHandler<AppEnv> {
+  const { strategies, keyHeader, challenges, trail, anonymous } = options
+  const limit = options.limits.address.authFailuresPerMinute
+  const failures = options.store.limiter({ name: 'address-auth', limit, windowSeconds: 60 })
+
+  /** @throws {Denied} for every caller that is not proven. */
+  async function prove({ headers, address }: AppEnv['Variables']): Promise<Identity> {
+    const credential = credentialOf(headers, address, keyHeader)
+    if (credential === undefined) {
+      if (anonymous !== undefined) return anonymous
+      throw new Denied('authenticate.missing')
+    }
+    const budget = await failures.peek(networkOf(address))
+    if (!budget.allowed && !isLive(strategies, credential)) {
+      throw new Denied('authenticate.throttled', {
+        headers: rateLimitHeaders('address-auth', limit, 60, budget),
+      })
+    }
+    for (const strategy of strategies) {
+      const identity = await strategy.verify(credential, Date.now())
+      if (identity !== undefined) return identity
+    }
+    throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
+  }
+
+  return async function authenticate(c, next) {
+    try {
+      c.set('identity', await prove(c.var))
+    } catch (error) {
+      if (!(error instanceof Denied)) throw error
+      const { reason, headers, cause } = error
+      if (reason === 'authenticate.rejected') await failures.hit(networkOf(c.var.address))
+      if (reason !== 'authenticate.missing') {
+        const fault = cause instanceof CredentialFault ? cause.fault : 'none'
+        trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
+      }
+      const challenge = challenges.get(reason)
+      throw challenge === undefined
+        ? error
+        : new Denied(reason, { headers: { ...headers, 'www-authenticate': challenge }, cause })
+    }
+    await next()
+  }
+}
+
+/** Whether this credential is a live key or was verified a moment ago. */
+function isLive(strategies: readonly AuthStrategy[], credential: Credential): boolean {
+  return strategies.some((strategy) => strategy.knows(credential, Date.now()))
+}
+
+/** The same question for `address-limit`, which stands before this control. */
+export function isKnownCaller(
+  strategies: readonly AuthStrategy[],
+  keyHeader: string | null,
+): (headers: RawHeaders, address: string) => boolean {
+  return function isKnownCaller(headers, address) {
+    try {
+      const credential = credentialOf(headers, address, keyHeader)
+      return credential !== undefined && isLive(strategies, credential)
+    } catch (error) {
+      if (error instanceof Denied) return false
+      throw error
+    }
+  }
+}
+
+const TOKEN_BYTES = 8192
+const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i
+const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)/i
+
+/**
+ * The one credential of a request. The configured key header carries API keys only, never tokens.
+ *
+ * @returns `undefined` when there is none.
+ * @throws {Denied} when there are two, when it is not one token68, or when it is of another scheme.
+ */
+export function credentialOf(
+  headers: RawHeaders,
+  address: string,
+  keyHeader: string | null,
+): Credential | undefined {
+  const authorization = headers.get('authorization') ?? []
+  const key = (keyHeader === null ? undefined : headers.get(keyHeader)) ?? []
+  if (authorization.length + key.length > 1) throw new Denied('authenticate.two-credentials')
+  const [value] = authorization
+  const [keyValue] = key
+  if (value === undefined && keyValue === undefined) return undefined
+  if (value !== undefined && OTHER_SCHEME.test(value)) {
+    throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
+  }
+  const token = value === undefined ? keyValue : BEARER.exec(value)?.[1]
+  if (token === undefined || token === '') throw new Denied('authenticate.malformed')
+  if (token.length > TOKEN_BYTES || (keyValue !== undefined && !keyValue.startsWith('mcpk_'))) {
+    throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
+  }
+  return { token, digest: createHash('sha256').update(token).digest('hex'), address }
+}

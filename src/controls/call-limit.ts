@@ -1,0 +1,78 @@
+import type { MiddlewareHandler } from 'hono'
+import type { Rule, Rules } from '../access/rules.ts'
+import type { AppEnv } from '../context.ts'
+import { Denied } from '../errors.ts'
+import { ownerKey } from '../owner-key.ts'
+import type { LimitsPolicy } from '../policy.ts'
+import { rateLimitHeaders } from '../rate-limit-headers.ts'
+import { type Slots, slots } from '../slots.ts'
+import type { Limiter, Store } from '../stores/store.ts'
+
+/**
+ * Threat:  One caller keeps an expensive tool busy, or collects streams that never end.
+ * Rule:    calls of a tool a minute and at the same time, by principal; `subscriptions/listen`
+ *          streams by principal and in total. A slot is held until the answer has ended.
+ * Policy:  policies/access.yaml `callsPerMinutePerPrincipal`, `concurrentCallsPerPrincipal`;
+ *          policies/limits.yaml `principal.openStreams`, `streams`
+ * Refuses: 429 `call-limit.rate`, `call-limit.concurrency`; 503 `call-limit.streams`
+ * Source:  MCP 2026-07-28 Tools, Security ("rate limit tool invocations"); OWASP API4:2023
+ */
+export function callLimit(
+  store: Store,
+  policy: Pick<LimitsPolicy, 'principal' | 'streams'>,
+  rules: Rules,
+): MiddlewareHandler<AppEnv> {
+  const entries = [...rules.tools.values(), ...rules.resources.values(), ...rules.prompts.values()]
+  const budgets = new Map(entries.map((rule) => [rule, budgetOf(rule, store)]))
+  const streamsOfPrincipal = slots(policy.principal.openStreams)
+  const streams = slots(policy.streams)
+
+  return async function callLimit(c, next) {
+    const owner = ownerKey(c.var.identity.principal)
+    const { operation, message } = c.var
+    const budget = operation === undefined ? undefined : budgets.get(operation.rule)
+    if (budget !== undefined) {
+      await countCall(budget, owner)
+      c.env.outgoing.once('close', takeSlot(budget.calls, owner))
+    }
+    if (message.method === 'subscriptions/listen') {
+      c.env.outgoing.once('close', takeSlot(streamsOfPrincipal, owner))
+      const release = streams.take('all')
+      if (release === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
+      c.env.outgoing.once('close', release)
+    }
+    await next()
+  }
+}
+
+const RETRY_SOON = { 'retry-after': '1' }
+
+interface CallBudget {
+  readonly limit: number
+  readonly limiter: Limiter
+  readonly calls: Slots
+}
+
+/** A tool without limits of its own has those of the principal. */
+function budgetOf(rule: Rule, store: Store): CallBudget {
+  const limit = rule.callsPerMinutePerPrincipal ?? Number.POSITIVE_INFINITY
+  const name = `${rule.kind}:${rule.name}`
+  return {
+    limit,
+    limiter: store.limiter({ name, limit, windowSeconds: 60 }),
+    calls: slots(rule.concurrentCallsPerPrincipal ?? Number.POSITIVE_INFINITY),
+  }
+}
+
+async function countCall({ limit, limiter }: CallBudget, owner: string): Promise<void> {
+  if (limit === Number.POSITIVE_INFINITY) return
+  const budget = await limiter.hit(owner)
+  if (budget.allowed) return
+  throw new Denied('call-limit.rate', { headers: rateLimitHeaders('tool', limit, 60, budget) })
+}
+
+function takeSlot(all: Slots, owner: string): () => void {
+  const release = all.take(owner)
+  if (release === undefined) throw new Denied('call-limit.concurrency', { headers: RETRY_SOON })
+  return release
+}

@@ -1,0 +1,127 @@
+import type { IncomingMessage } from 'node:http'
+import type { MiddlewareHandler } from 'hono'
+import type { AppEnv, Message } from '../context.ts'
+import { Denied } from '../errors.ts'
+import { scanJson } from '../json-scan.ts'
+import type { LimitsPolicy } from '../policy.ts'
+import { type RawHeaders, single } from '../raw-headers.ts'
+
+/**
+ * Threat:  A body that is too much to hold, or that the check and the code read differently.
+ * Rule:    `application/json` in UTF-8, without content coding; read up to a bound, also when
+ *          chunked; strict UTF-8; no deep nesting, doubled names, `__proto__` or lone surrogates;
+ *          then exactly one JSON-RPC request or notification. Arrays are refused in every era.
+ * Policy:  policies/limits.yaml `body`
+ * Refuses: 415 `parse-message.media-type`, `parse-message.encoding`; 413 `parse-message.too-large`;
+ *          400 `parse-message.incomplete`, `parse-message.not-utf8`, `parse-message.not-json`,
+ *          `parse-message.too-deep`, `parse-message.duplicate-name`,
+ *          `parse-message.forbidden-name`, `parse-message.lone-surrogate`,
+ *          `parse-message.not-one-message`
+ * Source:  MCP 2026-07-28 Streamable HTTP, Sending Messages; RFC 8259 §8; RFC 7493 §2;
+ *          CVE-2026-33252 (cross-site text/plain POST), CVE-2026-39313 (unbounded body)
+ */
+export function parseMessage(policy: Pick<LimitsPolicy, 'body'>): MiddlewareHandler<AppEnv> {
+  const { bytes, depth } = policy.body
+
+  return async function parseMessage(c, next) {
+    checkMediaType(c.var.headers)
+    const text = decode(await readBody(c.env.incoming, c.var.headers, bytes))
+    c.set('message', messageOf(text, depth))
+    await next()
+  }
+}
+
+const JSON_TYPE = /^application\/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?[ \t]*$/i
+
+function checkMediaType(headers: RawHeaders): void {
+  if (!JSON_TYPE.test(single(headers, 'content-type') ?? '')) {
+    throw new Denied('parse-message.media-type')
+  }
+  const encoding = single(headers, 'content-encoding')
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new Denied('parse-message.encoding')
+  }
+}
+
+/** The rest of a refused body is not read: the connection closes with the answer. */
+function tooLarge(): Denied {
+  return new Denied('parse-message.too-large', { headers: { connection: 'close' } })
+}
+
+function readBody(
+  incoming: IncomingMessage,
+  headers: RawHeaders,
+  maxBytes: number,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    if (Number(single(headers, 'content-length')) > maxBytes) return reject(tooLarge())
+    const chunks: Buffer[] = []
+    let received = 0
+    incoming.on('data', (chunk: Buffer) => {
+      received += chunk.length
+      if (received > maxBytes) {
+        incoming.pause()
+        reject(tooLarge())
+      } else {
+        chunks.push(chunk)
+      }
+    })
+    incoming.once('end', () => resolve(Buffer.concat(chunks, received)))
+    incoming.once('error', (cause) => reject(new Denied('parse-message.incomplete', { cause })))
+    incoming.once('close', () => reject(new Denied('parse-message.incomplete')))
+  })
+}
+
+/** A byte order mark is kept and so refused as JSON (RFC 8259 §8.1). */
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decode(body: Buffer): string {
+  try {
+    return strictUtf8.decode(body)
+  } catch (cause) {
+    throw new Denied('parse-message.not-utf8', { cause })
+  }
+}
+
+/**
+ * The one message in a JSON text. Only the envelope is checked here; parameters belong to the method.
+ *
+ * @throws {Denied} when the text is not one JSON-RPC request or notification (JSON-RPC 2.0 §4).
+ */
+export function messageOf(text: string, maxDepth: number): Message {
+  const fault = scanJson(text, maxDepth)
+  if (fault !== undefined) throw new Denied(`parse-message.${fault}`)
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new Denied('parse-message.not-json', { cause })
+  }
+  if (!isMessage(value)) throw new Denied('parse-message.not-one-message')
+  return Object.freeze(value)
+}
+
+const ID_LENGTH = 256
+
+function isMessage(value: unknown): value is Message {
+  if (!isObject(value) || value['jsonrpc'] !== '2.0' || typeof value['method'] !== 'string') {
+    return false
+  }
+  if ('result' in value || 'error' in value) return false
+  if ('id' in value && !isToken(value['id'])) return false
+  if (!('params' in value)) return true
+  const params = value['params']
+  if (!isObject(params)) return false
+  const meta = params['_meta']
+  if (meta === undefined) return true
+  return isObject(meta) && (meta['progressToken'] === undefined || isToken(meta['progressToken']))
+}
+
+/** Request ids and progress tokens: a short string or a safe integer, never null. */
+function isToken(value: unknown): boolean {
+  return typeof value === 'string' ? value.length <= ID_LENGTH : Number.isSafeInteger(value)
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

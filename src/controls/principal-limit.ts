@@ -1,0 +1,41 @@
+import type { MiddlewareHandler } from 'hono'
+import type { AppEnv } from '../context.ts'
+import { Denied } from '../errors.ts'
+import { ownerKey } from '../owner-key.ts'
+import type { LimitsPolicy } from '../policy.ts'
+import { rateLimitHeaders } from '../rate-limit-headers.ts'
+import { slots } from '../slots.ts'
+import type { Store } from '../stores/store.ts'
+
+/**
+ * Threat:  One authenticated caller takes the capacity of all the others.
+ * Rule:    requests a minute and calls at the same time, by principal. A slot is held until the
+ *          answer has ended, however it ended.
+ * Policy:  policies/limits.yaml `principal.requestsPerMinute`, `principal.concurrentCalls`
+ * Refuses: 429 `principal-limit.rate`, `principal-limit.concurrency`
+ * Source:  MCP 2026-07-28 Tools, Security; OWASP API Security API4:2023 and API6:2023
+ */
+export function principalLimit(
+  store: Store,
+  policy: Pick<LimitsPolicy, 'principal'>,
+): MiddlewareHandler<AppEnv> {
+  const { requestsPerMinute: limit, concurrentCalls } = policy.principal
+  const limiter = store.limiter({ name: 'principal', limit, windowSeconds: 60 })
+  const calls = slots(concurrentCalls)
+
+  return async function principalLimit(c, next) {
+    const owner = ownerKey(c.var.identity.principal)
+    const budget = await limiter.hit(owner)
+    if (!budget.allowed) {
+      throw new Denied('principal-limit.rate', {
+        headers: rateLimitHeaders('principal', limit, 60, budget),
+      })
+    }
+    const release = calls.take(owner)
+    if (release === undefined) {
+      throw new Denied('principal-limit.concurrency', { headers: { 'retry-after': '1' } })
+    }
+    c.env.outgoing.once('close', release)
+    await next()
+  }
+}
