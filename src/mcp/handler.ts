@@ -1,0 +1,110 @@
+import {
+  type AuthInfo,
+  classifyInboundRequest,
+  createMcpHandler,
+  type McpRequestContext,
+} from '@modelcontextprotocol/server'
+import type { Context } from 'hono'
+import type { AppEnv, AppVariables, Era, Message } from '../context.ts'
+import type { HttpPolicy } from '../policy.ts'
+import { type RawHeaders, single } from '../raw-headers.ts'
+import { plainRefusal } from './refusal.ts'
+import { buildServer, type ServerParts } from './server.ts'
+
+export interface McpOptions extends ServerParts {
+  readonly protocol: HttpPolicy['protocol']
+  /** Age at which a `subscriptions/listen` stream ends, seconds. */
+  readonly streamSeconds: number
+}
+
+export interface Mcp {
+  /** Serves one authorized message. */
+  handle(c: Context<AppEnv>): Promise<Response>
+  /** The era the SDK will serve a message in. */
+  eraOf(message: Message, headers: RawHeaders): Era
+  /** Ends open streams. Calls in flight end through `Calls`. */
+  close(): Promise<void>
+}
+
+/** Interval of keep-alive comments, ms: below the idle timeout of proxies and of slow readers. */
+const KEEP_ALIVE_MS = 15_000
+
+/**
+ * The SDK behind the controls. It is handed the parsed message and the verified identity; the raw
+ * token, the body and unauthorized names never reach it.
+ */
+export function createMcp(options: McpOptions): Mcp {
+  const { definitions, protocol, streamSeconds } = options
+  /** What the controls left, by the request that the SDK hands back to the factory. */
+  const requests = new WeakMap<Request, AppVariables>()
+
+  function factory({ era, requestInfo }: McpRequestContext): ReturnType<typeof buildServer> {
+    const vars = requestInfo && requests.get(requestInfo)
+    if (vars === undefined) throw new Error('A request reached the SDK without its controls')
+    if (vars.era !== era) throw new Error('A request was authorized for one era, served in another')
+    return buildServer(options, vars)
+  }
+
+  const shared = {
+    legacy: protocol.legacy === 'off' ? ('reject' as const) : ('stateless' as const),
+    keepAliveMs: KEEP_ALIVE_MS,
+  }
+  /** Answers with JSON, or as a stream from the first notification on. */
+  const plain = createMcpHandler(factory, shared)
+  /** Answers as a stream at once, so that proxies see bytes while a silent tool works. */
+  const streaming = createMcpHandler(factory, { ...shared, responseMode: 'sse' })
+
+  return {
+    async handle(c) {
+      const { operation, message } = c.var
+      const tool = definitions.tools.get(operation?.rule.name ?? '')?.tool
+      const handler = tool?.longRunning ? streaming : plain
+      const request =
+        message.method === 'subscriptions/listen' ? endingStream(c, streamSeconds) : c.req.raw
+      requests.set(request, c.var)
+      const response = await handler.fetch(request, {
+        parsedBody: message,
+        authInfo: authInfoOf(c.var),
+      })
+      return response.ok ? response : plainRefusal(response)
+    },
+    eraOf(message, headers) {
+      const { kind } = classifyInboundRequest({
+        httpMethod: 'POST',
+        body: message,
+        ...present('protocolVersionHeader', single(headers, 'mcp-protocol-version')),
+        ...present('mcpMethodHeader', single(headers, 'mcp-method')),
+        ...present('mcpNameHeader', single(headers, 'mcp-name')),
+      })
+      return kind === 'legacy' ? 'legacy' : 'modern'
+    },
+    async close() {
+      await Promise.all([plain.close(), streaming.close()])
+    },
+  }
+}
+
+/** The request of a stream that ends at its age, or with the credential that opened it. */
+function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
+  const { url, method, headers, signal } = c.req.raw
+  const { expiresAt } = c.var.identity
+  const leftMs = expiresAt === null ? Number.POSITIVE_INFINITY : expiresAt * 1000 - Date.now()
+  const ageMs = Math.max(0, Math.min(streamSeconds * 1000, leftMs))
+  const ending = AbortSignal.any([signal, AbortSignal.timeout(ageMs)])
+  return new Request(url, { method, headers, signal: ending })
+}
+
+function present(key: string, value: string | undefined): Record<string, string> {
+  return value === undefined ? {} : { [key]: value }
+}
+
+/** The identity as the SDK knows it: a digest stands in for the token. */
+function authInfoOf({ identity }: AppVariables): AuthInfo {
+  const { principal, credentialDigest, expiresAt } = identity
+  return {
+    token: credentialDigest,
+    clientId: principal.client || principal.subject,
+    scopes: [...principal.scopes],
+    ...(expiresAt === null ? {} : { expiresAt }),
+  }
+}

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto'
+import {
+  type McpServer,
+  ProtocolError,
+  ProtocolErrorCode,
+  type ServerContext,
+} from '@modelcontextprotocol/server'
+import type { AppVariables } from '../context.ts'
+import type { ReadContext } from '../define.ts'
+import { CallEnded, type Calls, type Ending, type ReportFailure } from './calls.ts'
+import type { ListParts } from './lists.ts'
+import { readContext } from './read-context.ts'
+
+export interface ReadParts extends ListParts {
+  readonly calls: Calls
+  readonly resultBytes: number
+  readonly reportFailure: ReportFailure
+}
+
+type Input = Readonly<Record<string, unknown>>
+type Read = (input: Input, context: ReadContext) => Promise<string | undefined>
+
+/** Answers `resources/read` and `prompts/get` with the one text that the request is about. */
+export function serveRead(server: McpServer['server'], parts: ReadParts, vars: AppVariables): void {
+  const { operation, message } = vars
+  const name = operation?.rule.name ?? ''
+
+  if (message.method === 'resources/read') {
+    const resource = parts.definitions.resources.get(name)?.resource
+    server.setRequestHandler('resources/read', async ({ params }, ctx) => {
+      const text = await guarded(parts, vars, ctx, 'Resource not found', resource?.read)
+      return { contents: [{ uri: params.uri, mimeType: resource?.mimeType, text }] }
+    })
+  }
+  if (message.method === 'prompts/get') {
+    const prompt = parts.definitions.prompts.get(name)?.prompt
+    server.setRequestHandler('prompts/get', async (_request, ctx) => {
+      const text = await guarded(parts, vars, ctx, 'Prompt not found', prompt?.render)
+      return { messages: [{ role: 'user', content: { type: 'text', text } }] }
+    })
+  }
+}
+
+/**
+ * Reads a text as guarded as a tool call: deadline, abort, outcome record, bound.
+ *
+ * @throws {ProtocolError} -32602 `notFound` for whatever is not there for this caller: unknown,
+ *   expired and foreign look alike; -32603 for anything else. The SDK sends what it catches, so both
+ *   texts are fixed.
+ */
+async function guarded(
+  { calls, store, resultBytes, reportFailure }: ReadParts,
+  { operation, identity }: AppVariables,
+  ctx: ServerContext,
+  notFound: string,
+  read: Read | undefined,
+): Promise<string> {
+  const nothing = new ProtocolError(ProtocolErrorCode.InvalidParams, notFound)
+  const input = operation?.parsed.value
+  if (operation === undefined || input === undefined || read === undefined) throw nothing
+  const { facts } = operation
+
+  const work = async (signal: AbortSignal): Promise<string | undefined> => {
+    const text = await read(input, readContext(store, identity, signal))
+    if (Buffer.byteLength(text ?? '') > resultBytes) throw new RangeError('The text is too large')
+    return text
+  }
+  const conclude = async (
+    result: { value: string | undefined } | { error: unknown },
+  ): Promise<[string | ProtocolError, Ending]> => {
+    if ('error' in result) {
+      reportFailure(facts, result.error)
+      const failed = new ProtocolError(ProtocolErrorCode.InternalError, 'Internal error')
+      return [failed, ending(result.error instanceof CallEnded ? result.error.end : 'failed')]
+    }
+    const { value } = result
+    return value === undefined ? [nothing, ending('failed')] : [value, ending('ok', value)]
+  }
+  const answer = await calls.run(operation, ctx.mcpReq.signal, work, conclude)
+  if (answer instanceof ProtocolError) throw answer
+  return answer
+}
+
+function ending(outcome: Ending['outcome'], text?: string): Ending {
+  const resultSha256 =
+    text === undefined ? undefined : createHash('sha256').update(text).digest('hex')
+  return { outcome, resultSha256, progressCount: 0 }
+}

@@ -1,0 +1,167 @@
+import { createHash } from 'node:crypto'
+import {
+  type CallToolResult,
+  type InputRequiredResult,
+  inputRequired,
+  inputResponse,
+  type ServerContext,
+} from '@modelcontextprotocol/server'
+import type { Identity, Operation } from '../context.ts'
+import { type Tool, ToolError } from '../define.ts'
+import { ownerKey, ownerSpace } from '../owner-key.ts'
+import { ownerStore } from '../stores/owner-store.ts'
+import type { Store } from '../stores/store.ts'
+import { CallEnded, type Calls, type Ending, type ReportFailure } from './calls.ts'
+import { type Notifier, notifier } from './notifier.ts'
+import { questionDigest, type RequestStates, type StateBinding } from './request-state.ts'
+
+export interface ToolCallParts {
+  readonly calls: Calls
+  readonly store: Store
+  readonly states: RequestStates
+  readonly resultBytes: number
+  readonly reportFailure: ReportFailure
+}
+
+/** Thrown by `confirm` to end the first run of a tool: the question travels to the caller. */
+class Question extends Error {
+  readonly text: string
+
+  constructor(text: string) {
+    super('The tool asked for confirmation')
+    this.name = 'Question'
+    this.text = text
+  }
+}
+
+type Answer = CallToolResult | InputRequiredResult
+
+/**
+ * One call of a tool, from its frozen input to the result that is sent. An error reaches the caller
+ * only when it is a `ToolError`: any other message may hold secrets (the SDK would send it).
+ *
+ * @param call `asked`: digest of the question that a verified request state says was asked
+ */
+export function callTool(
+  parts: ToolCallParts,
+  tool: Tool,
+  call: {
+    readonly identity: Identity
+    readonly operation: Operation
+    readonly asked: string | undefined
+  },
+  ctx: ServerContext,
+): Promise<Answer> {
+  const { calls, store, states, resultBytes, reportFailure } = parts
+  const { operation, identity } = call
+  const { principal } = identity
+  const input = operation.parsed.value
+  const notify = notifier(ctx.mcpReq)
+
+  async function confirm(question: string): Promise<boolean> {
+    if (operation.facts.era === 'legacy') {
+      throw new ToolError(
+        'This tool asks for confirmation, which needs a client of MCP 2026-07-28 or later.',
+      )
+    }
+    const response = inputResponse(ctx.mcpReq.inputResponses, CONFIRM)
+    if (call.asked !== questionDigest(question) || response.kind !== 'elicit') {
+      throw new Question(question)
+    }
+    return response.action === 'accept' && response.content?.[CONFIRM] === true
+  }
+
+  async function work(signal: AbortSignal): Promise<Result> {
+    if (input === undefined) throw new Error('The input was not parsed')
+    const output = await tool.run(input, {
+      principal,
+      signal,
+      progress: notify.progress,
+      log: notify.log,
+      confirm,
+      store: ownerStore(store, ownerSpace(principal)),
+    })
+    return resultOf(tool, output, resultBytes)
+  }
+
+  async function conclude(
+    result: { value: Result } | { error: unknown },
+  ): Promise<[Answer, Ending]> {
+    await notify.flush()
+    if ('value' in result) {
+      const { text, structuredContent } = result.value
+      const content = [{ type: 'text' as const, text }]
+      return [{ content, structuredContent }, endingOf('ok', notify, text)]
+    }
+    const { error } = result
+    if (error instanceof Question) {
+      const state = await states.mint(bindingOf(identity, operation), error.text)
+      return [ask(error.text, state), endingOf('asked', notify)]
+    }
+    const outcome = error instanceof CallEnded ? error.end : 'failed'
+    if (!(error instanceof CallEnded || error instanceof ToolError)) {
+      reportFailure(operation.facts, error)
+    }
+    return [failure(errorText(error, operation)), endingOf(outcome, notify)]
+  }
+
+  return calls.run(operation, ctx.mcpReq.signal, work, conclude)
+}
+
+const CONFIRM = 'confirm'
+
+/** What the state of a question is bound to. */
+export function bindingOf({ principal }: Identity, { facts }: Operation): StateBinding {
+  return { owner: ownerKey(principal), tool: facts.name, argsHmac: facts.argsHmac }
+}
+
+interface Result {
+  readonly text: string
+  readonly structuredContent: Record<string, unknown>
+}
+
+/**
+ * The result as its schema says and as JSON text: no cycle, no BigInt, within the bound.
+ *
+ * @throws {Error} otherwise; the author of the tool finds out in the log.
+ */
+function resultOf(tool: Tool, output: unknown, maxBytes: number): Result {
+  const { success, data, error } = tool.output.safeParse(output)
+  if (!success) throw new TypeError('The result does not match the output schema', { cause: error })
+  const text = JSON.stringify(data)
+  if (Buffer.byteLength(text) > maxBytes) throw new ToolError('The result is too large.')
+  return { text, structuredContent: data }
+}
+
+function failure(text: string): CallToolResult {
+  return { content: [{ type: 'text', text }], isError: true }
+}
+
+function ask(question: string, requestState: string): InputRequiredResult {
+  const requestedSchema = {
+    type: 'object' as const,
+    properties: { [CONFIRM]: { type: 'boolean' as const, title: 'Confirm' } },
+    required: [CONFIRM],
+  }
+  const elicit = inputRequired.elicit({ message: question, requestedSchema })
+  return inputRequired({ inputRequests: { [CONFIRM]: elicit }, requestState })
+}
+
+const MESSAGE_LENGTH = 1024
+
+function errorText(error: unknown, { facts, rule }: Operation): string {
+  if (error instanceof ToolError) return error.message.slice(0, MESSAGE_LENGTH)
+  const reference = `(reference ${facts.requestId})`
+  if (!(error instanceof CallEnded)) return `The tool failed ${reference}`
+  if (error.end === 'shut-down') return `The server is shutting down; call again ${reference}`
+  if (error.end === 'cancelled') return `The call was cancelled ${reference}`
+  return `The tool did not finish within ${rule.timeoutSeconds} seconds ${reference}`
+}
+
+function endingOf(outcome: Ending['outcome'], notify: Notifier, text?: string): Ending {
+  return {
+    outcome,
+    resultSha256: text && createHash('sha256').update(text).digest('hex'),
+    progressCount: notify.count(),
+  }
+}
