@@ -1,0 +1,82 @@
+import type { Config } from './config.ts'
+import type { Identity } from './context.ts'
+import type { AllowedOrigin } from './controls/origin-guard.ts'
+import type { HttpPolicy } from './policy.ts'
+
+/**
+ * What development adds to policy, in one place: the names of this machine as hosts, pages of this
+ * machine as origins, and on request a caller without credential. Production adds nothing.
+ */
+
+/** Names under which a loopback listener is reached. */
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'] as const
+const LOOPBACK_ORIGIN = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?$/
+
+/** Allowed values of `Host`, lower case. The first is that of the public URL. */
+export function allowedHosts(
+  mode: Config['mode'],
+  publicUrl: string,
+  hosts: HttpPolicy['hosts'],
+): readonly string[] {
+  const { host, port } = new URL(publicUrl)
+  const local = mode === 'development' ? LOOPBACK.map((name) => `${name}:${port}`) : []
+  return [host, ...hosts, ...local]
+}
+
+/** In development any page of this machine may call; without authentication only the server's own. */
+export function allowedOrigin(
+  { mode, anonymous }: Pick<Config, 'mode' | 'anonymous'>,
+  publicUrl: string,
+  origins: HttpPolicy['origins'],
+): AllowedOrigin {
+  const { protocol, port } = new URL(publicUrl)
+  const own = LOOPBACK.map((name) => `${protocol}//${name}:${port}`)
+  const allowed = new Set(anonymous ? own : origins.map(({ value }) => value))
+  if (mode === 'production' || anonymous) return (origin) => allowed.has(origin)
+  return (origin) => allowed.has(origin) || LOOPBACK_ORIGIN.test(origin)
+}
+
+/** Everybody, with all scopes. Settings allow it in development on loopback only. */
+export function anonymousIdentity(scopes: readonly string[]): Identity {
+  return {
+    principal: {
+      kind: 'anonymous',
+      issuer: 'gatehouse',
+      client: '',
+      subject: 'anonymous',
+      scopes,
+      roles: [],
+      tenant: null,
+    },
+    credentialDigest: '',
+    expiresAt: null,
+    claims: {},
+  }
+}
+
+/** The canonical resource URI of a listener that has no public URL of its own. */
+export function developmentUrl(host: string, port: number, tls: boolean): string {
+  const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  return `${tls ? 'https' : 'http'}://${authority}/mcp`
+}
+
+/** What a developer sees at start. The key is printed this once and kept nowhere. */
+export function notice(
+  { anonymous }: Pick<Config, 'anonymous'>,
+  publicUrl: string,
+  key?: string,
+): string {
+  const credential = key === undefined ? '' : ` --key ${key}`
+  const warning = anonymous
+    ? ['!! Anybody on this machine may call every tool: MCP_DANGEROUSLY_ALLOW_ANONYMOUS !!']
+    : []
+  return [
+    `Gatehouse listens on ${publicUrl}`,
+    ...warning,
+    'Try it from another terminal:',
+    '',
+    `  npm run client -- ${publicUrl} list${credential}`,
+    '',
+    '',
+  ].join('\n')
+}
