@@ -14,10 +14,10 @@ export function answer(logger: Logger, corsHeaders: CorsHeaders): ErrorHandler<A
     const denied = error instanceof Denied ? error : new Denied('answer.bug', { cause: error })
     c.set('denied', denied.reason)
     if (denied.reason === 'answer.bug') {
-      logger.error('A request failed', { requestId: c.var.requestId, error })
+      logger.error('A request failed', { requestId: c.get('requestId'), error })
     }
-    const { status, headers, body } = refusal(denied, c.var.requestId, c.var.message?.id)
-    return new Response(body, { status, headers: { ...headers, ...corsHeaders(c.var.headers) } })
+    const { status, headers, body } = refusal(denied, c.get('requestId'), c.get('message')?.id)
+    return new Response(body, { status, headers: { ...headers, ...corsHeaders(c.get('headers')) } })
   }
 }
 

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Principal } from './context.ts'
 
 /**
  * The key of what belongs to a principal: streams, sessions, request states and budgets belong to
- * (kind, issuer, client, subject). Length-prefixed before hashing, so that no two owners collide.
+ * (kind, issuer, client, subject). As JSON before hashing, so that no two owners collide.
  */
 export function ownerKey(principal: Principal): string {
   const { kind, issuer, client, subject } = principal
@@ -17,7 +17,5 @@ export function ownerSpace(principal: Principal): string {
 }
 
 function digestOf(parts: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:${part}`)
-  return hash.digest('base64url')
+  return hash('sha256', JSON.stringify(parts), 'base64url')
 }

@@ -11,7 +11,7 @@ export interface StrictYaml {
 /**
  * Parses the part of YAML that reads the same to a person and to the program: one document, plain
  * maps, lists and scalars. Errors, warnings, aliases, anchors, tags, directives, merge keys,
- * duplicate keys and keys that are not strings are problems.
+ * duplicate keys and keys that are not scalars are problems.
  */
 export function parseStrictYaml(
   bytes: Uint8Array,
@@ -27,7 +27,6 @@ export function parseStrictYaml(
     stringKeys: true,
     strict: true,
     uniqueKeys: true,
-    version: '1.2',
   })
   const [document] = documents
   if ('empty' in documents || document === undefined) {

@@ -26,8 +26,8 @@ export function addressLimit(
   const limiter = store.limiter({ name: 'address', limit, windowSeconds: 60 })
 
   return async function addressLimit(c, next) {
-    const budget = await limiter.hit(networkOf(c.var.address))
-    if (!budget.allowed && !isKnown(c.var.headers, c.var.address)) {
+    const budget = await limiter.hit(networkOf(c.get('address')))
+    if (!budget.allowed && !isKnown(c.get('headers'), c.get('address'))) {
       throw new Denied('address-limit.exceeded', {
         headers: rateLimitHeaders('address', limit, 60, budget),
       })

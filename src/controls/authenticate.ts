@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import type { AuditTrail } from '../audit/trail.ts'
 import { type AuthStrategy, type Credential, CredentialFault } from '../auth/strategy.ts'
@@ -65,7 +65,7 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
     } catch (error) {
       if (!(error instanceof Denied)) throw error
       const { reason, headers, cause } = error
-      if (reason === 'authenticate.rejected') await failures.hit(networkOf(c.var.address))
+      if (reason === 'authenticate.rejected') await failures.hit(networkOf(c.get('address')))
       if (reason !== 'authenticate.missing') {
         const fault = cause instanceof CredentialFault ? cause.fault : 'none'
         trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
@@ -129,5 +129,5 @@ export function credentialOf(
   if (token.length > TOKEN_BYTES || (keyValue !== undefined && !keyValue.startsWith('mcpk_'))) {
     throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
   }
-  return { token, digest: createHash('sha256').update(token).digest('hex'), address }
+  return { token, digest: hash('sha256', token), address }
 }

@@ -56,12 +56,13 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
   }
 
   return async function authorize(c, next) {
-    const { message, identity } = c.var
+    const message = c.get('message')
+    const { principal } = c.get('identity')
     if (!METHODS.has(message.method) || isNotification(message) === (message.id !== undefined)) {
       throw new Denied('authorize.unknown-method')
     }
-    c.set('era', eraOf(message, c.var.headers))
-    if (!identity.principal.scopes.includes(baseScope)) throw missingScope([baseScope])
+    c.set('era', eraOf(message, c.get('headers')))
+    if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
     const target = find(message)
     if (target !== undefined) {
       const { hmac, bytes } = trail.digest(target.args)
@@ -73,7 +74,7 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
           method: message.method,
           name: target.rule.name,
           rpcId: message.id,
-          era: c.var.era,
+          era: c.get('era'),
           argsHmac: hmac,
           argsBytes: bytes,
         },

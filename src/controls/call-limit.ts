@@ -28,14 +28,14 @@ export function callLimit(
   const streams = slots(policy.streams)
 
   return async function callLimit(c, next) {
-    const owner = ownerKey(c.var.identity.principal)
-    const { operation, message } = c.var
+    const owner = ownerKey(c.get('identity').principal)
+    const operation = c.get('operation')
     const budget = operation === undefined ? undefined : budgets.get(operation.rule)
     if (budget !== undefined) {
       await countCall(budget, owner)
       c.env.outgoing.once('close', takeSlot(budget.calls, owner))
     }
-    if (message.method === 'subscriptions/listen') {
+    if (c.get('message').method === 'subscriptions/listen') {
       c.env.outgoing.once('close', takeSlot(streamsOfPrincipal, owner))
       const release = streams.take('all')
       if (release === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })

@@ -26,11 +26,11 @@ export function cors(
   }
 
   return async function cors(c, next) {
-    const headers = corsHeaders(c.var.headers)
+    const headers = corsHeaders(c.get('headers'))
     const isPreflight =
       c.req.method === 'OPTIONS' &&
-      c.var.headers.has('origin') &&
-      c.var.headers.has('access-control-request-method')
+      c.get('headers').has('origin') &&
+      c.get('headers').has('access-control-request-method')
     if (isPreflight) c.res = new Response(null, { status: 204, headers: preflight })
     else await next()
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value)

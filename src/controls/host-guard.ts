@@ -18,7 +18,7 @@ export function hostGuard(allowedHosts: readonly string[]): MiddlewareHandler<Ap
   const allowed = new Set(allowedHosts)
 
   return async function hostGuard(c, next) {
-    const host = single(c.var.headers, 'host')?.toLowerCase()
+    const host = single(c.get('headers'), 'host')?.toLowerCase()
     if (host === undefined || !AUTHORITY.test(host)) throw new Denied('host-guard.malformed')
     const authority = ABSOLUTE_FORM.exec(c.env.incoming.url ?? '')?.[1]?.toLowerCase()
     if (authority !== undefined && authority !== host) {

@@ -18,9 +18,9 @@ export type AllowedOrigin = (origin: string) => boolean
  */
 export function originGuard(isAllowed: AllowedOrigin): MiddlewareHandler<AppEnv> {
   return async function originGuard(c, next) {
-    const origin = single(c.var.headers, 'origin')
+    const origin = single(c.get('headers'), 'origin')
     if (origin !== undefined && !isAllowed(origin)) throw new Denied('origin-guard.not-allowed')
-    if (origin === undefined && single(c.var.headers, 'sec-fetch-site') === 'cross-site') {
+    if (origin === undefined && single(c.get('headers'), 'sec-fetch-site') === 'cross-site') {
       throw new Denied('origin-guard.cross-site')
     }
     await next()

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { HttpBindings } from '@hono/node-server'
 import type { MiddlewareHandler } from 'hono'
 import type { AppEnv, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
@@ -9,7 +9,7 @@ import { type RawHeaders, single } from '../raw-headers.ts'
 /**
  * Threat:  A body that is too much to hold, or that the check and the code read differently.
  * Rule:    `application/json` in UTF-8, without content coding; read up to a bound, also when
- *          chunked; strict UTF-8; no deep nesting, doubled names, `__proto__` or lone surrogates;
+ *          chunked, and asked for with `100 Continue` only here; strict UTF-8; no deep nesting, doubled names, `__proto__` or lone surrogates;
  *          then exactly one JSON-RPC request or notification. Arrays are refused in every era.
  * Policy:  policies/limits.yaml `body`
  * Refuses: 415 `parse-message.media-type`, `parse-message.encoding`; 413 `parse-message.too-large`;
@@ -24,8 +24,8 @@ export function parseMessage(policy: Pick<LimitsPolicy, 'body'>): MiddlewareHand
   const { bytes, depth } = policy.body
 
   return async function parseMessage(c, next) {
-    checkMediaType(c.var.headers)
-    const text = decode(await readBody(c.env.incoming, c.var.headers, bytes))
+    checkMediaType(c.get('headers'))
+    const text = decode(await readBody(c.env, c.get('headers'), bytes))
     c.set('message', messageOf(text, depth))
     await next()
   }
@@ -49,27 +49,31 @@ function tooLarge(): Denied {
 }
 
 function readBody(
-  incoming: IncomingMessage,
+  { incoming, outgoing }: HttpBindings,
   headers: RawHeaders,
   maxBytes: number,
 ): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    if (Number(single(headers, 'content-length')) > maxBytes) return reject(tooLarge())
-    const chunks: Buffer[] = []
-    let received = 0
-    incoming.on('data', (chunk: Buffer) => {
-      received += chunk.length
-      if (received > maxBytes) {
-        incoming.pause()
-        reject(tooLarge())
-      } else {
-        chunks.push(chunk)
-      }
-    })
-    incoming.once('end', () => resolve(Buffer.concat(chunks, received)))
-    incoming.once('error', (cause) => reject(new Denied('parse-message.incomplete', { cause })))
-    incoming.once('close', () => reject(new Denied('parse-message.incomplete')))
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  if (Number(single(headers, 'content-length')) > maxBytes) throw tooLarge()
+  // The caller waits for this before it sends its body: it has proven itself by now.
+  if (headers.has('expect')) outgoing.writeContinue()
+  const chunks: Buffer[] = []
+  let received = 0
+  incoming.on('data', (chunk: Buffer) => {
+    received += chunk.length
+    if (received <= maxBytes) {
+      chunks.push(chunk)
+    } else {
+      incoming.pause()
+      reject(tooLarge())
+    }
   })
+  incoming.once('end', () => resolve(Buffer.concat(chunks, received)))
+  incoming.once('error', (cause) => reject(new Denied('parse-message.incomplete', { cause })))
+  incoming.once('close', () => {
+    if (!incoming.readableEnded) reject(new Denied('parse-message.incomplete'))
+  })
+  return promise
 }
 
 /** A byte order mark is kept and so refused as JSON (RFC 8259 §8.1). */

@@ -24,7 +24,7 @@ export function principalLimit(
   const calls = slots(concurrentCalls)
 
   return async function principalLimit(c, next) {
-    const owner = ownerKey(c.var.identity.principal)
+    const owner = ownerKey(c.get('identity').principal)
     const budget = await limiter.hit(owner)
     if (!budget.allowed) {
       throw new Denied('principal-limit.rate', {

@@ -26,6 +26,6 @@ export function requestId(clientAddress: ClientAddress): MiddlewareHandler<AppEn
       clientAddress(incoming.socket.remoteAddress, headers.get('x-forwarded-for') ?? []),
     )
     await next()
-    c.res.headers.set('x-request-id', c.var.requestId)
+    c.res.headers.set('x-request-id', c.get('requestId'))
   }
 }

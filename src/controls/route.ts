@@ -16,7 +16,7 @@ export type Routes = ReadonlyMap<string, readonly string[]>
  */
 export function route(routes: Routes): MiddlewareHandler<AppEnv> {
   return async function route(c, next) {
-    const methods = routes.get(c.var.path)
+    const methods = routes.get(c.get('path'))
     if (methods === undefined) throw new Denied('route.not-found')
     if (!methods.includes(c.env.incoming.method ?? '')) {
       throw new Denied('route.method-not-allowed', { headers: { allow: methods.join(', ') } })

@@ -21,7 +21,7 @@ export function wireGuard(policy: Pick<LimitsPolicy, 'headers'>): MiddlewareHand
     if (httpVersion !== '1.1') throw new Denied('wire-guard.http-version')
     if (rawHeaders.length / 2 > count) throw new Denied('wire-guard.too-many-headers')
     if (!TARGET.test(url ?? '')) throw new Denied('wire-guard.target')
-    for (const [name, values] of c.var.headers) {
+    for (const [name, values] of c.get('headers')) {
       if (values.length > 1 && !REPEATABLE.has(name))
         throw new Denied('wire-guard.duplicate-header')
     }

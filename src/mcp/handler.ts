@@ -56,15 +56,16 @@ export function createMcp(options: McpOptions): Mcp {
 
   return {
     async handle(c) {
-      const { operation, message } = c.var
+      const vars = c.var
+      const { operation, message } = vars
       const tool = definitions.tools.get(operation?.rule.name ?? '')?.tool
       const handler = tool?.longRunning ? streaming : plain
       const request =
         message.method === 'subscriptions/listen' ? endingStream(c, streamSeconds) : c.req.raw
-      requests.set(request, c.var)
+      requests.set(request, vars)
       const response = await handler.fetch(request, {
         parsedBody: message,
-        authInfo: authInfoOf(c.var),
+        authInfo: authInfoOf(vars),
       })
       return response.ok ? response : plainRefusal(response)
     },
@@ -87,7 +88,7 @@ export function createMcp(options: McpOptions): Mcp {
 /** The request of a stream that ends at its age, or with the credential that opened it. */
 function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
   const { url, method, headers, signal } = c.req.raw
-  const { expiresAt } = c.var.identity
+  const { expiresAt } = c.get('identity')
   const leftMs = expiresAt === null ? Number.POSITIVE_INFINITY : expiresAt * 1000 - Date.now()
   const ageMs = Math.max(0, Math.min(streamSeconds * 1000, leftMs))
   const ending = AbortSignal.any([signal, AbortSignal.timeout(ageMs)])

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   type McpServer,
   ProtocolError,
@@ -82,7 +82,6 @@ async function guarded(
 }
 
 function ending(outcome: Ending['outcome'], text?: string): Ending {
-  const resultSha256 =
-    text === undefined ? undefined : createHash('sha256').update(text).digest('hex')
+  const resultSha256 = text === undefined ? undefined : hash('sha256', text)
   return { outcome, resultSha256, progressCount: 0 }
 }

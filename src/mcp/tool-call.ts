@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   type CallToolResult,
   type InputRequiredResult,
@@ -161,7 +161,7 @@ function errorText(error: unknown, { facts, rule }: Operation): string {
 function endingOf(outcome: Ending['outcome'], notify: Notifier, text?: string): Ending {
   return {
     outcome,
-    resultSha256: text && createHash('sha256').update(text).digest('hex'),
+    resultSha256: text && hash('sha256', text),
     progressCount: notify.count(),
   }
 }

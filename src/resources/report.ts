@@ -38,7 +38,7 @@ const reportSchema = z.strictObject({
 })
 
 export type DocumentFacts = z.infer<typeof documentFacts>
-export type Report = z.infer<typeof reportSchema>
+type Report = z.infer<typeof reportSchema>
 
 /** Keeps a report for an hour and returns its id. */
 export async function keepReport(
