@@ -1,0 +1,111 @@
+import { ProtocolError, SdkError, SdkErrorCode } from '@modelcontextprotocol/client'
+import type { Arguments } from './arguments.ts'
+import type { Failure } from './terminal.ts'
+
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  refused: 4,
+  limited: 5,
+  cancelled: 130,
+} as const
+
+/** The last answer to a POST; empty while there is none. Errors of the SDK do not carry all of it. */
+export interface Exchange {
+  response?: Response
+}
+
+/** What failed, in words for the person at the terminal, and what to do next. */
+export function explain(error: unknown, { response }: Exchange, options: Arguments): Failure {
+  const { url, key, timeoutMs } = options
+  if (response !== undefined && !response.ok) {
+    const failure = explainStatus(response, key)
+    if (failure !== undefined) return failure
+  }
+  if (error instanceof ProtocolError) {
+    return { exitCode: EXIT.failed, text: `The server answered: ${error.message} (${error.code})` }
+  }
+  if (error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout) {
+    return {
+      exitCode: EXIT.unreachable,
+      text: `Nothing arrived for ${timeoutMs / 1000} s, so the call was given up.`,
+      hint: 'Allow more with --timeout SECONDS.',
+    }
+  }
+  if (response === undefined) {
+    return {
+      exitCode: EXIT.unreachable,
+      text: `Cannot connect to ${url.origin}${causeOf(error)}.`,
+      hint: 'Is the server running, and is the URL right?',
+    }
+  }
+  return {
+    exitCode: EXIT.unreachable,
+    text: `No usable answer from ${url.href} (HTTP ${response.status}${reference(response)}).`,
+    hint: 'Is this the URL of an MCP endpoint? It usually ends with /mcp.',
+  }
+}
+
+/** The answers that have a meaning of their own, whatever the body says. */
+function explainStatus(response: Response, key: string | undefined): Failure | undefined {
+  const { status, headers } = response
+  const where = `(HTTP ${status}${reference(response)})`
+  const seconds = headers.get('retry-after')
+  const retry = seconds === null ? 'Try again later.' : `Try again in ${seconds} s.`
+
+  switch (status) {
+    case 401:
+      return {
+        exitCode: EXIT.refused,
+        text: `The server wants ${key === undefined ? 'a credential' : 'another credential'} ${where}.`,
+        hint:
+          key === undefined
+            ? 'Give one with --key or in GATEHOUSE_KEY.'
+            : 'The key may be mistyped, expired or revoked.',
+      }
+    case 403: {
+      const scopes = /\bscope="([^"]*)"/.exec(headers.get('www-authenticate') ?? '')?.[1]
+      return {
+        exitCode: EXIT.refused,
+        text: `You are not allowed to do this ${where}.`,
+        hint:
+          scopes === undefined
+            ? 'A policy of the server refuses it; ask its operator.'
+            : `It needs a key with the scopes: ${scopes}`,
+      }
+    }
+    case 413:
+      return {
+        exitCode: EXIT.failed,
+        text: `The request is larger than the server takes ${where}.`,
+        hint: 'Send fewer or smaller documents at a time.',
+      }
+    case 429:
+      return { exitCode: EXIT.limited, text: `Too many requests ${where}.`, hint: retry }
+    case 503:
+      return {
+        exitCode: EXIT.unreachable,
+        text: `The server is temporarily unavailable ${where}.`,
+        hint: retry,
+      }
+    default:
+      return undefined
+  }
+}
+
+/** The id under which the operator finds this request in the logs. */
+function reference({ headers }: Response): string {
+  const id = headers.get('x-request-id')
+  return id === null ? '' : `, request ${id}`
+}
+
+/** `ECONNREFUSED` and the like: the innermost error that has a code. */
+function causeOf(error: unknown): string {
+  let code = ''
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string') code = `: ${cause.code}`
+  }
+  return code
+}
