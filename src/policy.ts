@@ -70,10 +70,8 @@ export function loadPolicies(dir: string, mode: Mode): Policies {
   return Object.freeze({ http, auth, access, limits, audit, digest: digestOf(sources) })
 }
 
-/** A sixth YAML file would be a rule that nobody enforces. */
 function readSources(dir: string, problems: Problem[]): ReadonlyMap<string, Buffer> {
   const sources = new Map<string, Buffer>()
-  const known = new Set<string>(FILES)
   for (const file of FILES) {
     try {
       sources.set(file, readFileSync(join(dir, file)))
@@ -81,13 +79,21 @@ function readSources(dir: string, problems: Problem[]): ReadonlyMap<string, Buff
       problems.push({ field: file, message: 'cannot be read' })
     }
   }
-  if (sources.size === 0) return sources
-  for (const name of readdirSync(dir)) {
-    if (/\.ya?ml$/i.test(name) && !known.has(name)) {
-      problems.push({ field: name, message: 'is not a policy file of this version' })
-    }
+  for (const name of otherFiles(dir)) {
+    problems.push({ field: name, message: 'is not a policy file of this version' })
   }
   return sources
+}
+
+/** Files that look like policies: rules that nobody enforces. */
+function otherFiles(dir: string): readonly string[] {
+  const known = new Set<string>(FILES)
+  try {
+    return readdirSync(dir).filter((name) => /\.ya?ml$/i.test(name) && !known.has(name))
+  } catch {
+    // A folder that may not be listed: the five files that count are read or reported by name.
+    return []
+  }
 }
 
 function parsePolicy<Schema extends z.ZodType>(
@@ -104,16 +110,12 @@ function parsePolicy<Schema extends z.ZodType>(
   const parsed = schema.safeParse(yaml.value)
   if (parsed.success) return parsed.data
   for (const issue of parsed.error.issues) {
-    const paths =
-      issue.code === 'unrecognized_keys'
-        ? issue.keys.map((key) => [...issue.path, key])
-        : [issue.path]
+    const isUnknown = issue.code === 'unrecognized_keys'
+    const paths = isUnknown ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
     for (const path of paths) {
-      const message = issue.code === 'unrecognized_keys' ? 'is not known' : issue.message
-      const line = yaml.lineOf(path)
       problems.push({
         field: [file, path.map(String).join('.')].join(' ').trimEnd(),
-        message: `${message} (line ${line})`,
+        message: `${isUnknown ? 'is not known' : issue.message} (line ${yaml.lineOf(path)})`,
       })
     }
   }

@@ -29,9 +29,7 @@ export function parseStrictYaml(
     uniqueKeys: true,
   })
   const [document] = documents
-  if ('empty' in documents || document === undefined) {
-    return { problems: ['is empty'] }
-  }
+  if ('empty' in documents || document === undefined) return { problems: ['is empty'] }
 
   const problems: string[] = []
   const report = (message: string, offset: number): void => {
