@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 
 /** Longest text a record keeps, UTF-16 code units. */
-export const MAX_TEXT_LENGTH = 256
+const MAX_TEXT_LENGTH = 256
 
 /** How much of a text is looked at: a bound on the work that a caller can cause. */
 const MAX_INPUT_LENGTH = 1024

@@ -5,7 +5,7 @@ import { cleanText } from './clean-text.ts'
 import type { AuditEvent, OperationFacts, RequestFacts } from './trail.ts'
 
 /** The released schema that records follow: https://schema.ocsf.io/1.8.0/ */
-export const OCSF_VERSION = '1.8.0'
+const OCSF_VERSION = '1.8.0'
 
 /** What records say besides the event itself. */
 export interface RecordContext {

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, write } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { Problems } from '../problems.ts'
 
 /**
  * `decision` is for records that must not be lost; `bulk` for what anyone can cause in any number.
@@ -56,8 +57,8 @@ interface Group {
  * dropped. Nothing here blocks the event loop, and there is no fsync: a written line survives the
  * process, not the machine. Ship the stream to another system for that.
  *
- * @throws {Error} when the target cannot be opened. The message has the code of the error, not the
- *   path, which is the value of a setting.
+ * @throws {Problems} when the target cannot be opened, with the code of the error but not the path,
+ *   which is the value of a setting.
  */
 export function openSink(target: string): Sink {
   const { fd, torn } = open(target)
@@ -163,7 +164,8 @@ function open(target: string): Opened {
     const fd = openSync(target, FLAGS | constants.O_CREAT, 0o600)
     return { fd, torn: isTorn(target, fd) }
   } catch (error) {
-    throw new Error(`The audit sink cannot be opened for appending (${codeOf(error)})`)
+    const message = `cannot be opened for appending (${codeOf(error)})`
+    throw new Problems([{ field: 'MCP_AUDIT_FILE', message }])
   }
 }
 

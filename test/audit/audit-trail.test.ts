@@ -1,0 +1,241 @@
+import { createHmac } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
+import { type AuditTrailParts, createAuditTrail } from '../../src/audit/audit-trail.ts'
+import { verifyLines } from '../../src/audit/chain.ts'
+import { LANE_LINES, openSink, type Sink } from '../../src/audit/sink.ts'
+import type { AuditEvent } from '../../src/audit/trail.ts'
+import { Denied } from '../../src/errors.ts'
+import { secretRing } from '../../src/secrets.ts'
+import { makePipe, openReader, temporaryFolder } from './pipe.ts'
+
+const ring = secretRing([Buffer.alloc(32, 1), Buffer.alloc(32, 2)])
+const facts = {
+  requestId: 'r1',
+  address: '192.0.2.7',
+  principal: {
+    kind: 'oauth',
+    issuer: 'https://auth.example.com',
+    client: 'console',
+    subject: 'alice',
+    scopes: [],
+    roles: [],
+    tenant: null,
+  },
+  trace: undefined,
+} as const
+const request: AuditEvent = {
+  ...facts,
+  event: 'request',
+  httpMethod: 'POST',
+  path: '/mcp',
+  method: undefined,
+  status: 200,
+  reason: undefined,
+  durationMs: 1,
+}
+const decision: AuditEvent = {
+  ...facts,
+  event: 'decision',
+  method: 'tools/call',
+  name: 'echo',
+  rpcId: 1,
+  era: 'modern',
+  argsHmac: 'a',
+  argsBytes: 2,
+  allowed: true,
+  reason: undefined,
+}
+const start: AuditEvent = {
+  event: 'server.start',
+  settingsDigest: 's',
+  policyDigest: 'p',
+  toolsDigest: 't',
+  nodeVersion: 'v24',
+}
+
+function trailOver(sink: Sink, policy: Partial<AuditTrailParts['policy']> = {}) {
+  return createAuditTrail({
+    ring,
+    policy: { principal: 'clear', onSinkFailure: 'refuse', ...policy },
+    sink,
+    product: { name: 'gatehouse', version: '1.2.3' },
+  })
+}
+
+/** A sink that keeps its lines and fails on demand. */
+function memorySink() {
+  const lines: string[] = []
+  const state = { broken: false, room: true }
+  const sink: Sink = {
+    hasRoom: () => state.room,
+    append(_lane, line) {
+      lines.push(line)
+      return Promise.resolve(!state.broken)
+    },
+    broken: () => state.broken,
+    close: () => Promise.resolve(),
+  }
+  return { sink, state, records: () => lines.map((line) => JSON.parse(line)) }
+}
+
+function bytesOf(text: string): readonly Buffer[] {
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => Buffer.from(line))
+}
+
+describe('contract: the trail', () => {
+  it('writes a chain that verifies, in the order of the calls', async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'audit.jsonl')
+    const trail = trailOver(openSink(path))
+    await trail.commit(start)
+    trail.write(request)
+    await trail.commit(decision)
+    expect(readFileSync(path, 'utf8').split('\n')).toHaveLength(4)
+    trail.write({ event: 'server.stop', cause: 'signal' })
+    await trail.close()
+
+    const lines = bytesOf(readFileSync(path, 'utf8'))
+    expect(verifyLines(lines, ring('audit-mac'))).toMatchObject({ ok: true, records: 4 })
+    expect(lines.map((line) => JSON.parse(line.toString()).metadata.event_code)).toEqual([
+      'server.start',
+      'request',
+      'decision',
+      'server.stop',
+    ])
+  })
+
+  it('names the policies in force in later records', async () => {
+    const { sink, records } = memorySink()
+    const trail = trailOver(sink)
+    await trail.commit(start)
+    await trail.commit(decision)
+    expect(records()[1].policy).toEqual({ uid: 'tools/echo', version: 'p' })
+  })
+
+  it('names a subject by its pseudonym when policy says so', () => {
+    const { sink, records } = memorySink()
+    const [key] = ring('principal')
+    const pseudonym = createHmac('sha256', key.key).update('alice').digest('hex')
+    trailOver(sink, { principal: 'pseudonymous' }).write(request)
+    trailOver(sink).write(request)
+    expect(records().map((record) => record.actor.user.uid)).toEqual([pseudonym, 'alice'])
+    expect(JSON.stringify(records()[0])).not.toContain('alice')
+  })
+
+  it('digests a value whatever the order of its members, keyed', () => {
+    const { sink } = memorySink()
+    const trail = trailOver(sink)
+    const [key] = ring('args')
+    const canonical = '{"a":"ü","b":[1,null]}'
+    expect(trail.digest({ b: [1, null], a: 'ü' })).toEqual({
+      hmac: createHmac('sha256', key.key).update(canonical).digest('hex'),
+      bytes: Buffer.byteLength(canonical),
+    })
+    expect(trail.digest({ a: 'ü', b: [1, null] })).toEqual(trail.digest({ b: [1, null], a: 'ü' }))
+    expect(trail.digest({}).hmac).not.toBe(trail.digest([]).hmac)
+  })
+
+  it.each([
+    ['a lone surrogate', { a: '\ud800' }],
+    ['a lone surrogate in a name', { '\udc00': 1 }],
+    ['a number that JSON does not have', { a: Number.NaN }],
+    ['a bigint', { a: 1n }],
+    ['nothing', undefined],
+    ['a function', () => 1],
+  ])('throws a plain error for %s', (_name, value) => {
+    const { sink } = memorySink()
+    const trail = trailOver(sink)
+    expect(() => trail.digest(value)).toThrow(Error)
+    expect(() => trail.digest(value)).not.toThrow(Denied)
+    expect(trail.ready()).toBe(true)
+  })
+})
+
+describe('threat: a broken sink, a caller acts without leaving a record', () => {
+  it.each([
+    ['refuse', 'audit.sink-broken', false],
+    ['continue', undefined, true],
+  ] as const)('with %s, a decision on a full disk', async (onSinkFailure, reason, ready) => {
+    const trail = trailOver(openSink('/dev/full'), { onSinkFailure })
+    for (const _attempt of ['first', 'while broken']) {
+      const outcome = await trail.commit(decision).catch((error: unknown) => error)
+      if (reason === undefined) expect(outcome).toBe(undefined)
+      else expect(outcome).toMatchObject({ reason, headers: { 'Retry-After': '5' } })
+    }
+    expect(trail.ready()).toBe(ready)
+  })
+
+  it('takes decisions again when the sink works again', async () => {
+    const { sink, state } = memorySink()
+    const trail = trailOver(sink)
+    state.broken = true
+    await expect(trail.commit(decision)).rejects.toThrow(Denied)
+    state.broken = false
+    await expect(trail.commit(decision)).resolves.toBe(undefined)
+    expect(trail.ready()).toBe(true)
+  })
+
+  it('refuses a decision that its queue has no room for', async () => {
+    const { sink, state } = memorySink()
+    state.room = false
+    await expect(trailOver(sink).commit(decision)).rejects.toThrow('audit.sink-broken')
+    await expect(trailOver(sink, { onSinkFailure: 'continue' }).commit(decision)).resolves.toBe(
+      undefined,
+    )
+  })
+
+  it('takes a record that cannot be built for a bug, not for a broken sink', async () => {
+    const { sink, records } = memorySink()
+    const trail = trailOver(sink)
+    const unbuildable = JSON.parse('{"event":"decision","reason":1}')
+    const error = await trail.commit(unbuildable).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error).not.toBeInstanceOf(Denied)
+    expect(() => trail.write(unbuildable)).not.toThrow()
+    expect(trail.dropped()).toBe(1)
+    expect(trail.ready()).toBe(true)
+    await trail.commit(decision)
+    expect(records().map((record) => record.metadata.sequence)).toEqual([1])
+  })
+})
+
+describe('threat: a flood of requests, the trail loses decisions or hides that it lost records', () => {
+  it('loses requests only, says how many, and leaves no gap', async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'pipe')
+    makePipe(path)
+    const reader = openReader(path)
+    const sink = openSink(path)
+    const trail = trailOver(sink)
+
+    for (let count = 0; count < LANE_LINES + 100; count += 1) trail.write(request)
+    const committed = trail.commit(decision)
+    trail.write(decision)
+    expect(trail.dropped()).toBe(100)
+
+    let text = ''
+    await vi.waitFor(
+      () => {
+        text += reader.read()
+        expect(text.split('\n').length - 1).toBe(LANE_LINES + 2)
+      },
+      { timeout: 10_000, interval: 1 },
+    )
+    await committed
+    await trail.close()
+    reader.close()
+
+    expect(verifyLines(bytesOf(text), ring('audit-mac'))).toMatchObject({ ok: true })
+    const records = bytesOf(text).map((line) => JSON.parse(line.toString()))
+    expect(records.at(-2)).toMatchObject({
+      metadata: { event_code: 'decision', sequence: LANE_LINES + 1 },
+      unmapped: { dropped: 100 },
+    })
+    expect(records.filter((record) => 'dropped' in record.unmapped)).toHaveLength(1)
+  })
+})
