@@ -54,7 +54,7 @@ export function createAuditTrail(
   }
 
   /** @returns whether it was written; `undefined` when the lane is full. */
-  function append(lane: Lane, event: AuditEvent): Promise<boolean> | undefined {
+  function append(lane: Lane, event: AuditEvent, urgent: boolean): Promise<boolean> | undefined {
     if (!sink.hasRoom(lane)) {
       dropped += 1
       return undefined
@@ -70,13 +70,13 @@ export function createAuditTrail(
       }),
     )
     reported = dropped
-    return sink.append(lane, line)
+    return sink.append(lane, line, urgent)
   }
 
   return {
     write(event) {
       try {
-        append(BULK.has(event.event) ? 'bulk' : 'decision', event)
+        append(BULK.has(event.event) ? 'bulk' : 'decision', event, false)
       } catch {
         dropped += 1 // A record that cannot be built is lost, and counted like any other.
       }
@@ -84,7 +84,7 @@ export function createAuditTrail(
 
     async commit(event) {
       if (refuses && sink.broken()) throw sinkBroken()
-      const written = await append('decision', event)
+      const written = await append('decision', event, true)
       if (refuses && written !== true) throw sinkBroken()
     },
 

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync, write } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Problems } from '../problems.ts'
 
@@ -16,10 +16,11 @@ export interface Sink {
   /**
    * Queues one line (without line break). It stays queued until it is written.
    *
+   * @param urgent somebody waits for it; other lines wait up to `GATHER_MS` for company
    * @returns `true` once the operating system has it; `false` as soon as it is known that writing
    *   fails, or after `OVERDUE_MS`. Never rejects.
    */
-  append(lane: Lane, line: string): Promise<boolean>
+  append(lane: Lane, line: string, urgent: boolean): Promise<boolean>
   /** Whether the last write failed or is overdue. Ends by itself when writing works again. */
   broken(): boolean
   /** Takes no more lines, writes what is queued for at most `CLOSE_MS`, then closes the file. */
@@ -30,6 +31,8 @@ export interface Sink {
 export const LANE_LINES = 4096
 /** How long a line may wait before the sink counts as broken, ms. */
 export const OVERDUE_MS = 5000
+/** How long lines that nobody waits for gather before they are written, ms. */
+const GATHER_MS = 10
 /** How long `close` waits for what is queued, ms. */
 export const CLOSE_MS = 2000
 /** Pause before a full pipe is tried again, ms. */
@@ -66,6 +69,7 @@ export function openSink(target: string): Sink {
   let filling: Group | undefined
   let leaving: Group | undefined
   let draining: Promise<void> | undefined
+  let gathering: NodeJS.Timeout | undefined
   let broken = false
   let closed = false
 
@@ -84,7 +88,15 @@ export function openSink(target: string): Sink {
     }
   }
 
+  function begin(): void {
+    clearTimeout(gathering)
+    gathering = undefined
+    draining ??= drain()
+  }
+
+  /** What comes within one turn of the event loop leaves together. */
   async function drain(): Promise<void> {
+    await setImmediate()
     while (filling !== undefined) {
       const group: Group = filling
       leaving = group
@@ -124,13 +136,14 @@ export function openSink(target: string): Sink {
   return {
     hasRoom: (lane) => !closed && waiting[lane] < LANE_LINES,
 
-    append(lane, line) {
+    append(lane, line, urgent) {
       filling ??= createGroup()
       filling.lines.push(line)
       filling.count[lane] += 1
       waiting[lane] += 1
       const { promise } = filling.written
-      draining ??= drain()
+      if (urgent) begin()
+      else gathering ??= setTimeout(begin, GATHER_MS).unref()
       return broken ? Promise.resolve(false) : promise
     },
 
@@ -139,6 +152,7 @@ export function openSink(target: string): Sink {
     async close() {
       if (closed) return
       closed = true
+      begin()
       const timeout = Promise.withResolvers<void>()
       const timer = setTimeout(timeout.resolve, CLOSE_MS)
       await Promise.race([draining, timeout.promise])

@@ -16,7 +16,7 @@ afterEach(() => {
 
 /** Appends numbered lines until the pipe is full and a few hundred wait. */
 function fill(sink: Sink, count = 500): readonly Promise<boolean>[] {
-  return Array.from({ length: count }, (_, index) => sink.append('bulk', `${index} ${LINE}`))
+  return Array.from({ length: count }, (_, index) => sink.append('bulk', `${index} ${LINE}`, true))
 }
 
 /** Reads until the text has so many lines. */
@@ -45,11 +45,30 @@ describe('contract: lines reach the sink whole and in order', () => {
     const path = join(folder.path, 'audit.jsonl')
     for (const line of ['one', 'two']) {
       const sink = openSink(path)
-      expect(await sink.append('decision', line)).toBe(true)
+      expect(await sink.append('decision', line, true)).toBe(true)
       await sink.close()
     }
     expect(readFileSync(path, 'utf8')).toBe('one\ntwo\n')
     expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it('writes what nobody waits for as well, soon', async () => {
+    using folder = temporaryFolder()
+    const sink = openSink(join(folder.path, 'audit.jsonl'))
+    expect(await sink.append('bulk', 'one', false)).toBe(true)
+    await sink.close()
+  })
+
+  it('does not let a line that somebody waits for wait for others', async () => {
+    using folder = temporaryFolder()
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    const sink = openSink(join(folder.path, 'audit.jsonl'))
+    const gathering = sink.append('bulk', 'one', false)
+    expect(await sink.append('decision', 'two', true)).toBe(true)
+    expect(await gathering).toBe(true)
+    vi.useRealTimers()
+    await sink.close()
+    expect(readFileSync(join(folder.path, 'audit.jsonl'), 'utf8')).toBe('one\ntwo\n')
   })
 
   it('starts a line of its own where a killed process left half a line', async () => {
@@ -57,7 +76,7 @@ describe('contract: lines reach the sink whole and in order', () => {
     const path = join(folder.path, 'audit.jsonl')
     writeFileSync(path, 'whole\nha')
     const sink = openSink(path)
-    sink.append('bulk', 'next')
+    sink.append('bulk', 'next', true)
     await sink.close()
     expect(readFileSync(path, 'utf8')).toBe('whole\nha\nnext\n')
   })
@@ -66,7 +85,7 @@ describe('contract: lines reach the sink whole and in order', () => {
     using folder = temporaryFolder()
     const { reader, sink } = pipe(folder)
     const written = Array.from({ length: 2000 }, (_, index) =>
-      sink.append(index % 2 === 0 ? 'bulk' : 'decision', `${index} ${LINE}`),
+      sink.append(index % 2 === 0 ? 'bulk' : 'decision', `${index} ${LINE}`, true),
     )
     const lines = await linesFrom(reader, 2000)
     expect(lines).toEqual(written.map((_, index) => `${index} ${LINE}`))
@@ -93,7 +112,7 @@ describe('contract: lines reach the sink whole and in order', () => {
     const path = join(folder.path, 'out')
     const script = `import { openSink } from '${SOURCE}'
       const sink = openSink('stdout')
-      await sink.append('decision', 'one')
+      await sink.append('decision', 'one', true)
       await sink.close()`
     const shell = '("$0" --input-type=module -e "$1"; echo two) > "$2"'
     await promisify(execFile)('sh', ['-c', shell, process.execPath, script, path])
@@ -119,9 +138,9 @@ describe('threat: a sink that cannot be written, actions go on that nobody can a
 
   it('says so when the disk is full, again and again, and still closes', async () => {
     const sink = openSink('/dev/full')
-    expect(await sink.append('decision', 'one')).toBe(false)
+    expect(await sink.append('decision', 'one', true)).toBe(false)
     expect(sink.broken()).toBe(true)
-    expect(await sink.append('decision', 'two')).toBe(false)
+    expect(await sink.append('decision', 'two', true)).toBe(false)
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const closing = sink.close()
     await vi.advanceTimersByTimeAsync(CLOSE_MS)
@@ -131,18 +150,18 @@ describe('threat: a sink that cannot be written, actions go on that nobody can a
   it('says so when the reader has gone, and recovers without loss when one comes', async () => {
     using folder = temporaryFolder()
     const { path, reader, sink } = pipe(folder)
-    expect(await sink.append('decision', 'one')).toBe(true)
+    expect(await sink.append('decision', 'one', true)).toBe(true)
     expect(reader.read()).toBe('one\n')
     reader.close()
-    const during = [sink.append('decision', 'two'), sink.append('bulk', 'three')]
+    const during = [sink.append('decision', 'two', true), sink.append('bulk', 'three', true)]
     expect(await Promise.all(during)).toEqual([false, false])
-    expect(await sink.append('decision', 'four')).toBe(false)
+    expect(await sink.append('decision', 'four', true)).toBe(false)
     expect(sink.broken()).toBe(true)
 
     const next = openReader(path)
     expect(await linesFrom(next, 3)).toEqual(['two', 'three', 'four'])
     expect(sink.broken()).toBe(false)
-    expect(await sink.append('decision', 'five')).toBe(true)
+    expect(await sink.append('decision', 'five', true)).toBe(true)
     expect(next.read()).toBe('five\n')
     await sink.close()
     next.close()
@@ -162,7 +181,7 @@ describe('threat: a sink that cannot be written, actions go on that nobody can a
 
     expect(await linesFrom(reader, 500)).toHaveLength(500)
     await vi.waitFor(() => expect(sink.broken()).toBe(false))
-    expect(await sink.append('decision', 'next')).toBe(true)
+    expect(await sink.append('decision', 'next', true)).toBe(true)
     await sink.close()
     reader.close()
   })
@@ -174,12 +193,12 @@ describe('threat: a flood of refused requests, it pushes decisions out or takes 
     const { reader, sink } = pipe(folder)
     let accepted = 0
     while (sink.hasRoom('bulk') && accepted < 2 * LANE_LINES) {
-      sink.append('bulk', LINE)
+      sink.append('bulk', LINE, true)
       accepted += 1
     }
     expect(accepted).toBe(LANE_LINES)
     expect(sink.hasRoom('decision')).toBe(true)
-    sink.append('decision', 'decision')
+    sink.append('decision', 'decision', true)
     expect(sink.hasRoom('decision')).toBe(true)
 
     const lines = await linesFrom(reader, LANE_LINES + 1)
@@ -195,7 +214,7 @@ describe('threat: a stalled reader of standard output, the process cannot be sto
     using folder = temporaryFolder()
     const script = `import { openSink } from '${SOURCE}'
       const sink = openSink('stdout')
-      for (let count = 0; count < 500; count += 1) sink.append('bulk', '${LINE}')
+      for (let count = 0; count < 500; count += 1) sink.append('bulk', '${LINE}', true)
       await sink.close()
       process.exit(3)`
     // The shell makes a pipe (Node would make a socket) whose reader waits for the exit code.
