@@ -54,7 +54,7 @@ const metadataDocument = z.object({ issuer: z.string(), jwks_uri: z.string() })
  */
 export async function fetchKeys(source: KeySource, outbound: Outbound): Promise<PublicKey[]> {
   const { issuer, jwksUri, algorithms, timeoutMs } = source
-  const allowLoopback = isLoopbackUrl(new URL(issuer))
+  const allowLoopback = isLoopbackUrl(new URL(jwksUri ?? issuer))
   const get = (url: string): Promise<unknown> =>
     outbound.json(url, { timeoutMs, maxBytes: MAX_BYTES, allowLoopback })
   const { keys } = jwksDocument.parse(await get(jwksUri ?? (await discover(issuer, get))))
