@@ -1,13 +1,13 @@
 import {
   type AuthInfo,
-  classifyInboundRequest,
   createMcpHandler,
   type McpRequestContext,
 } from '@modelcontextprotocol/server'
 import type { Context } from 'hono'
 import type { AppEnv, AppVariables, Era, Message } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
-import { type RawHeaders, single } from '../raw-headers.ts'
+import type { RawHeaders } from '../raw-headers.ts'
+import { eraOf } from './era.ts'
 import { plainRefusal } from './refusal.ts'
 import { buildServer, type ServerParts } from './server.ts'
 
@@ -58,7 +58,8 @@ export function createMcp(options: McpOptions): Mcp {
     async handle(c) {
       const vars = c.var
       const { operation, message } = vars
-      const tool = definitions.tools.get(operation?.rule.name ?? '')?.tool
+      const called = message.method === 'tools/call' ? operation?.rule.name : undefined
+      const tool = definitions.tools.get(called ?? '')?.tool
       const handler = tool?.longRunning ? streaming : plain
       const request =
         message.method === 'subscriptions/listen' ? endingStream(c, streamSeconds) : c.req.raw
@@ -69,16 +70,7 @@ export function createMcp(options: McpOptions): Mcp {
       })
       return response.ok ? response : plainRefusal(response)
     },
-    eraOf(message, headers) {
-      const { kind } = classifyInboundRequest({
-        httpMethod: 'POST',
-        body: message,
-        ...present('protocolVersionHeader', single(headers, 'mcp-protocol-version')),
-        ...present('mcpMethodHeader', single(headers, 'mcp-method')),
-        ...present('mcpNameHeader', single(headers, 'mcp-name')),
-      })
-      return kind === 'legacy' ? 'legacy' : 'modern'
-    },
+    eraOf,
     async close() {
       await Promise.all([plain.close(), streaming.close()])
     },
@@ -93,10 +85,6 @@ function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
   const ageMs = Math.max(0, Math.min(streamSeconds * 1000, leftMs))
   const ending = AbortSignal.any([signal, AbortSignal.timeout(ageMs)])
   return new Request(url, { method, headers, signal: ending })
-}
-
-function present(key: string, value: string | undefined): Record<string, string> {
-  return value === undefined ? {} : { [key]: value }
 }
 
 /** The identity as the SDK knows it: a digest stands in for the token. */
