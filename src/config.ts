@@ -144,6 +144,11 @@ export function readConfig(): Config {
   })
 }
 
+/** The key file that the environment names, for commands that need no other setting. */
+export function apiKeysFileSetting(): string | undefined {
+  return process.env['MCP_API_KEYS_FILE']
+}
+
 /**
  * Turns environment variables into a configuration, or refuses all of them.
  *

@@ -13,12 +13,14 @@ import {
 import { parseArgs } from 'node:util'
 import { generateKey } from '../auth/api-key.ts'
 import { type KeyRecord, loadKeys, parseKeys } from '../auth/key-file.ts'
+import { apiKeysFileSetting } from '../config.ts'
 import { Problems } from '../problems.ts'
 
 const USAGE = `Usage:
-  npm run keys -- create --file FILE --name NAME --scopes 'SCOPE SCOPE' --days DAYS [--subject SUBJECT]
-  npm run keys -- list --file FILE
+  npm run keys -- create --name NAME --scopes 'SCOPE SCOPE' --days DAYS [--subject SUBJECT] [--file FILE]
+  npm run keys -- list [--file FILE]
 
+FILE defaults to MCP_API_KEYS_FILE.
 create adds a key to FILE (made if it does not exist) and prints the key, this once, to standard
 output. DAYS is 1 to 365. SUBJECT owns what the key stores and defaults to NAME: give a new key the
 subject of the old one to rotate.
@@ -41,13 +43,23 @@ class UsageError extends Error {}
 /**
  * Creates and lists API keys.
  *
+ * @param defaultFile key file for a command that names none
  * @returns the exit code: 0 done, 1 the file cannot be used, 2 usage
  */
-export function keys(args: readonly string[], terminal: Terminal, nowMs: number): number {
+export function keys(
+  args: readonly string[],
+  terminal: Terminal,
+  nowMs: number,
+  defaultFile?: string,
+): number {
   try {
     const { command, options } = readArguments(args)
-    if (command === 'create') create(options, terminal, nowMs)
-    else list(required(options, 'file'), terminal, nowMs)
+    const file = options['file'] ?? defaultFile
+    if (file === undefined || file === '') {
+      throw new UsageError('Name the key file: set MCP_API_KEYS_FILE, or give --file.')
+    }
+    if (command === 'create') create(file, options, terminal, nowMs)
+    else list(file, terminal, nowMs)
     return 0
   } catch (error) {
     if (error instanceof UsageError) {
@@ -85,8 +97,7 @@ function required(options: Options, name: string): string {
   return value
 }
 
-function create(options: Options, { out, err }: Terminal, nowMs: number): void {
-  const file = required(options, 'file')
+function create(file: string, options: Options, { out, err }: Terminal, nowMs: number): void {
   const { key, id, sha256 } = generateKey()
   const record = recordOf(options, { id, sha256 }, nowMs)
   update(file, (records) => [...records, record])
@@ -197,5 +208,5 @@ if (import.meta.main) {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
   }
-  process.exitCode = keys(process.argv.slice(2), terminal, Date.now())
+  process.exitCode = keys(process.argv.slice(2), terminal, Date.now(), apiKeysFileSetting())
 }

@@ -71,11 +71,21 @@ describe('contract: keys create', () => {
     ])
   })
 
-  it('runs as a command', () => {
+  it('runs as a command, on the key file that the environment names', () => {
     const cli = join(import.meta.dirname, '../../src/cli/keys.ts')
-    const args = [cli, 'create', '--file', file, ...GOOD]
-    const out = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: 'pipe' })
+    const out = execFileSync(process.execPath, [cli, 'create', ...GOOD], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+      env: { MCP_API_KEYS_FILE: file },
+    })
     expect(parseKey(out.trimEnd())).toHaveProperty('id')
+    expect(run('list', '--file', file).out).toContain('live')
+  })
+
+  it('says what to do when nobody names a key file', () => {
+    const { code, out, err } = run('list')
+    expect([code, out]).toEqual([2, ''])
+    expect(err).toContain('MCP_API_KEYS_FILE')
   })
 })
 
