@@ -44,8 +44,8 @@ export function refusal(
   return {
     status,
     headers: {
-      ...SECURITY_HEADERS,
       ...headers,
+      ...SECURITY_HEADERS,
       'content-type': 'application/json',
       'x-request-id': requestId,
     },

@@ -51,8 +51,8 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.onError(answer(parts.logger, headersForOrigin))
 
   app.use(requestId(parts.clientAddress))
-  app.use(audit(trail))
   app.use(securityHeaders(parts))
+  app.use(audit(trail))
   app.use(wireGuard(limits))
   app.use(addressLimit(store, limits, isKnown))
   app.use(hostGuard(parts.allowedHosts))

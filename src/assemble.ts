@@ -150,7 +150,8 @@ export function allScopes({ auth, access }: Policies): readonly string[] {
 
 const NO_WAY_IN = {
   field: 'MCP_API_KEYS_FILE',
-  message: 'nobody could authenticate: name a key file, or an issuer in auth.yaml `issuers`',
+  message:
+    'nobody could authenticate: name a key file (with auth.yaml `apiKeys.enabled`), or an issuer in auth.yaml `issuers`',
 }
 const ANONYMOUS_BESIDE = {
   field: 'MCP_DANGEROUSLY_ALLOW_ANONYMOUS',

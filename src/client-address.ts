@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { isIP, SocketAddress } from 'node:net'
 import { isWithin, networkList } from './networks.ts'
 
 /** Finds the address of the client behind the proxies that are trusted. */
@@ -28,11 +28,16 @@ export function clientAddress(trustedProxies: readonly string[]): ClientAddress 
   }
 }
 
-/** An IPv4-mapped IPv6 address as IPv4; the empty string for what is not an address. */
+/**
+ * One spelling of an address (RFC 5952), IPv4 for IPv4 mapped into IPv6; the empty string for what is
+ * not an address.
+ */
 function plainAddress(text: string): string {
-  const address = text.toLowerCase().startsWith('::ffff:') ? text.slice(7) : text
-  if (isIP(address) === 4) return address
-  return isIP(text) === 6 && !text.includes('%') ? text.toLowerCase() : ''
+  if (isIP(text) !== 6) return isIP(text) === 4 ? text : ''
+  if (text.includes('%')) return ''
+  const { address } = new SocketAddress({ address: text, family: 'ipv6' })
+  const mapped = address.startsWith('::ffff:') ? address.slice(7) : ''
+  return isIP(mapped) === 4 ? mapped : address
 }
 
 /**

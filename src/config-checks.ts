@@ -33,7 +33,9 @@ export function unknownProblems(env: NodeJS.ProcessEnv, known: readonly string[]
   return Object.keys(env).flatMap((field) => {
     if (NOT_AVAILABLE.has(field)) return [{ field, message: 'not available in this version' }]
     if (!field.startsWith('MCP_') || SERVICE_LINK.test(field)) return []
-    return known.includes(field) ? [] : [{ field, message: 'is not a setting' }]
+    return known.includes(field)
+      ? []
+      : [{ field, message: 'is not a setting; .env.example lists them' }]
   })
 }
 
@@ -76,9 +78,17 @@ export function combinationProblems(settings: Settings, { uid }: Runtime): Probl
   const behindProxy = settings.MCP_BEHIND_TLS_PROXY
   const url = URL.parse(settings.MCP_PUBLIC_URL ?? '')
 
-  refuse(production && uid === 0, 'uid', 'must not be 0 in production')
-  refuse(production && settings.MCP_SECRET === undefined, 'MCP_SECRET', 'is required in production')
-  refuse(production && url === null, 'MCP_PUBLIC_URL', 'is required in production')
+  refuse(production && uid === 0, 'uid', 'must not be 0 (root) in production: run as another user')
+  refuse(
+    production && settings.MCP_SECRET === undefined,
+    'MCP_SECRET',
+    'or MCP_SECRET_FILE is required in production; make one with: openssl rand -base64 32',
+  )
+  refuse(
+    production && url === null,
+    'MCP_PUBLIC_URL',
+    'is required in production: the https URL that clients use, such as https://host/mcp',
+  )
   refuse(production && url?.protocol === 'http:', 'MCP_PUBLIC_URL', 'must be https in production')
   refuse(
     !production && url?.protocol === 'http:' && !isLoopbackUrl(url),
@@ -94,7 +104,7 @@ export function combinationProblems(settings: Settings, { uid }: Runtime): Probl
   refuse(
     production && !isLoopback(settings.HOST) && !tls && !behindProxy,
     'HOST',
-    'is not loopback: needs MCP_TLS_CERT_FILE or MCP_BEHIND_TLS_PROXY',
+    'is not loopback: needs MCP_TLS_CERT_FILE or MCP_BEHIND_TLS_PROXY=true',
   )
   refuse(
     settings.PORT !== 0 && settings.PORT === settings.ADMIN_PORT,
@@ -140,7 +150,9 @@ export function fileProblems(settings: Settings): Problem[] {
   ] as const
   return files.flatMap((field) => {
     const file = settings[field]
-    return file === undefined || isReadable(file) ? [] : [{ field, message: 'cannot be read' }]
+    return file === undefined || isReadable(file)
+      ? []
+      : [{ field, message: 'names no file that this user can read' }]
   })
 }
 

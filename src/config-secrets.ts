@@ -25,7 +25,8 @@ export const secretList = z.string().transform((text, context): readonly [Buffer
 function complaintAbout(text: string, roots: readonly Buffer[]): string | undefined {
   // Buffer skips what is not base64; only a value that comes back the same was all base64.
   const written = roots.map((root) => root.toString('base64')).join(' ')
-  if (written !== text) return 'must be base64 values separated by single spaces'
+  if (written !== text)
+    return 'must be base64 values separated by single spaces; make one with: openssl rand -base64 32'
   if (roots.some((root) => root.length < MIN_BYTES)) {
     return `must be at least ${MIN_BYTES} bytes each, decoded`
   }

@@ -12,7 +12,7 @@ import {
   unknownProblems,
 } from './config-checks.ts'
 import { readSecretFiles, SECRETS, secretList } from './config-secrets.ts'
-import { type Problem, Problems } from './problems.ts'
+import { inWords, type Problem, Problems } from './problems.ts'
 
 /** `z.coerce.boolean()` reads "false" as true. */
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
@@ -52,7 +52,7 @@ export const environment = z.object({
   HOST: address.default('127.0.0.1'),
   /** Port of the public listener; 0 means a free port. */
   PORT: integer(0, 65_535).default(3000),
-  /** Address of the admin listener, which serves /livez, /readyz and /metrics without authentication. */
+  /** Address of the admin listener, which serves /livez and /readyz without authentication. */
   ADMIN_HOST: address.default('127.0.0.1'),
   /** Port of the admin listener; 0 means a free port. */
   ADMIN_PORT: integer(0, 65_535).default(9090),
@@ -166,7 +166,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, runtime: Runtime): Config {
   )
   const faulty = (): Set<string> => new Set(problems.map(({ field }) => field))
 
-  const parsed = environment.safeParse(without(values, faulty()))
+  const parsed = environment.safeParse(without(values, faulty()), { error: inWords })
   for (const { path, message } of parsed.error?.issues ?? []) {
     problems.push({ field: String(path[0]), message })
   }

@@ -80,6 +80,9 @@ export interface AppVariables {
 }
 
 export interface AppEnv {
-  Bindings: HttpBindings
+  Bindings: HttpBindings & {
+    /** Whether the listener has refused this request meanwhile, with an answer and a record of its own. */
+    readonly isRefused?: () => boolean
+  }
   Variables: AppVariables
 }

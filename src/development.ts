@@ -54,16 +54,16 @@ export function anonymousIdentity(scopes: readonly string[]): Identity {
   }
 }
 
-/** The canonical resource URI of a listener that has no public URL of its own. */
-export function developmentUrl(host: string, port: number, tls: boolean): string {
+/** Where a listener is bound, as a URL without path. */
+export function boundUrl(host: string, port: number, tls: boolean): string {
   const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-  return `${tls ? 'https' : 'http'}://${authority}/mcp`
+  return `${tls ? 'https' : 'http'}://${authority}`
 }
 
 /** What a developer sees at start. The key is printed this once and kept nowhere. */
 export function notice(
   { anonymous }: Pick<Config, 'anonymous'>,
-  publicUrl: string,
+  { publicUrl, adminUrl }: { readonly publicUrl: string; readonly adminUrl: string },
   key?: string,
 ): string {
   const credential = key === undefined ? '' : ` --key ${key}`
@@ -72,6 +72,7 @@ export function notice(
     : []
   return [
     `Gatehouse listens on ${publicUrl}`,
+    `Probes: ${adminUrl}/livez and ${adminUrl}/readyz`,
     ...warning,
     'Try it from another terminal:',
     '',

@@ -8,7 +8,6 @@ import {
 } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { AuditTrail } from './audit/trail.ts'
@@ -18,6 +17,7 @@ import type { AppEnv } from './context.ts'
 import type { DenyReason } from './errors.ts'
 import { isWithin, networkList } from './networks.ts'
 import type { LimitsPolicy } from './policy.ts'
+import { Problems } from './problems.ts'
 import { refuser } from './refuse.ts'
 import { slots } from './slots.ts'
 
@@ -54,27 +54,36 @@ const DRAIN_INTERVAL_MS = 50
  *          417 `listen.expectation`; 431 `listen.headers-too-large`; 503 `listen.starting`,
  *          `listen.draining`
  * Source:  RFC 9112 §3.2, §6.3, §9.3; RFC 9110 §10.1.1; OWASP ASVS 5.0 4.2.1, 13.1.2
+ *
+ * @throws {Problems} when a file of `tls` is not what its setting says.
  */
 export function publicListener(options: ListenOptions): PublicListener {
   const { limits, tls } = options
   const settings = serverSettings(limits)
-  const server =
-    tls === undefined
-      ? createServer(settings)
-      : createTlsServer({ ...settings, ...tlsSettings(tls) })
+  const server = tls === undefined ? createServer(settings) : tlsServer(settings, tls)
   const refuse = refuser(options.trail, options.clientAddress)
   let app: Hono<AppEnv> | undefined
   let unavailable: DenyReason = 'listen.starting'
 
   function serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const current = app
+    if (current === undefined || !isPlainlyFramed(incoming)) {
+      const reason = current === undefined ? unavailable : 'listen.malformed'
+      refuse.exchange(incoming, outgoing, reason)
+      return
+    }
     refuse.track(incoming, outgoing)
-    if (app === undefined) return refuse.exchange(incoming, outgoing, unavailable)
-    const listener = getRequestListener(app.fetch, {
-      errorHandler: (error) => {
-        const reason = error instanceof RequestError ? 'listen.malformed' : 'answer.bug'
-        refuse.exchange(incoming, outgoing, reason)
+    outgoing.on('timeout', cutStalledReader)
+    const isRefused = (): boolean => refuse.isRefused(outgoing)
+    const listener = getRequestListener(
+      (request) => current.fetch(request, { incoming, outgoing, isRefused }),
+      {
+        errorHandler: (error) => {
+          const reason = error instanceof RequestError ? 'listen.malformed' : 'answer.bug'
+          refuse.exchange(incoming, outgoing, reason)
+        },
       },
-    })
+    )
     void listener(incoming, outgoing)
   }
 
@@ -83,17 +92,19 @@ export function publicListener(options: ListenOptions): PublicListener {
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) =>
     refuse.exchange(incoming, outgoing, 'listen.expectation'),
   )
-  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex) =>
-    refuse.socket(socket, 'listen.upgrade', incoming),
+  server.on('upgrade', (incoming: IncomingMessage, socket: Socket) =>
+    refuse.connection(socket, 'listen.upgrade', incoming),
   )
-  server.on('connect', (incoming: IncomingMessage, socket: Duplex) =>
-    refuse.socket(socket, 'listen.connect', incoming),
+  server.on('connect', (incoming: IncomingMessage, socket: Socket) =>
+    refuse.connection(socket, 'listen.connect', incoming),
   )
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) =>
-    refuse.socket(socket, REASONS.get(error.code ?? '') ?? 'listen.malformed'),
-  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (isGone(error)) socket.destroy()
+    else refuse.connection(socket, REASONS.get(error.code ?? '') ?? 'listen.malformed')
+  })
   limitConnections(server, options)
-  cutStalledReaders(server, limits.timeouts.slowReaderMs)
+  // Without an answer to wait for Node cuts the connection by itself: `keepAliveTimeout` rests on that.
+  server.timeout = limits.timeouts.slowReaderMs
 
   return {
     server,
@@ -120,6 +131,17 @@ const REASONS: ReadonlyMap<string, DenyReason> = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', 'listen.timeout'],
 ])
 
+/** The client has left. That is no request. */
+function isGone(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ECONNRESET' || error.syscall !== undefined
+}
+
+/** Codings besides `chunked` are unknown here, and Node lets some of them pass (RFC 9112 §6.1). */
+function isPlainlyFramed({ headers }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding']
+  return coding === undefined || coding.toLowerCase() === 'chunked'
+}
+
 function serverSettings({ headers, timeouts }: LimitsPolicy): ServerOptions {
   return {
     requireHostHeader: false,
@@ -130,6 +152,17 @@ function serverSettings({ headers, timeouts }: LimitsPolicy): ServerOptions {
     keepAliveTimeout: timeouts.keepAliveMs,
     connectionsCheckingInterval: CHECK_INTERVAL_MS,
     noDelay: true,
+  }
+}
+
+/** @throws {Problems} when the files are not a certificate and its key. */
+function tlsServer(settings: ServerOptions, tls: NonNullable<Config['tls']>): Server {
+  try {
+    return createTlsServer({ ...settings, ...tlsSettings(tls) })
+  } catch {
+    // What OpenSSL says is about bytes of the files. The person needs the names.
+    const message = 'must be a certificate chain in PEM for the private key in MCP_TLS_KEY_FILE'
+    throw new Problems([{ field: 'MCP_TLS_CERT_FILE', message }])
   }
 }
 
@@ -161,9 +194,7 @@ function limitConnections(server: Server, options: ListenOptions): void {
   })
 }
 
-/** A socket that is silent is fine; one that has bytes waiting and takes none is cut. */
-function cutStalledReaders(server: Server, slowReaderMs: number): void {
-  server.setTimeout(slowReaderMs, (socket) => {
-    if (socket.writableLength > 0) socket.destroy()
-  })
+/** A connection that is silent while its call runs is fine; one that has bytes waiting and takes none is cut. */
+function cutStalledReader(socket: Socket): void {
+  if (socket.writableLength > 0) socket.destroy()
 }

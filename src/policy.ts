@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import type { Mode } from './config.ts'
@@ -10,7 +10,7 @@ import {
   httpPolicy,
   limitsPolicy,
 } from './policy-schemas.ts'
-import { type Problem, Problems } from './problems.ts'
+import { inWords, type Problem, Problems } from './problems.ts'
 import { parseStrictYaml } from './strict-yaml.ts'
 
 export type HttpPolicy = z.infer<typeof httpPolicy>
@@ -39,6 +39,11 @@ const FILES = ['access.yaml', 'audit.yaml', 'auth.yaml', 'http.yaml', 'limits.ya
 
 type File = (typeof FILES)[number]
 
+const NO_DIR = {
+  field: 'MCP_POLICY_DIR',
+  message: 'does not exist; a relative path starts at the working directory of the server',
+}
+
 /**
  * Reads the five policy files of a folder.
  *
@@ -48,6 +53,7 @@ type File = (typeof FILES)[number]
  * @throws {Problems} with everything that is wrong in all files, by file, path and line.
  */
 export function loadPolicies(dir: string, mode: Mode): Policies {
+  if (!existsSync(dir)) throw new Problems([NO_DIR])
   const problems: Problem[] = []
   const sources = readSources(dir, problems)
 
@@ -107,7 +113,7 @@ function parsePolicy<Schema extends z.ZodType>(
     problems.push(...yaml.problems.map((message) => ({ field: file, message })))
     return undefined
   }
-  const parsed = schema.safeParse(yaml.value)
+  const parsed = schema.safeParse(yaml.value, { error: inWords })
   if (parsed.success) return parsed.data
   for (const issue of parsed.error.issues) {
     const isUnknown = issue.code === 'unrecognized_keys'

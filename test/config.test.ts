@@ -351,7 +351,9 @@ describe('contract: settings', () => {
     onTestFinished(() => {
       vi.unstubAllEnvs()
     })
-    expect(() => readConfig()).toThrow(/^MCP_NO_SUCH_SETTING: is not a setting$/m)
+    expect(() => readConfig()).toThrow(
+      /^MCP_NO_SUCH_SETTING: is not a setting; .env.example lists them$/m,
+    )
   })
 })
 

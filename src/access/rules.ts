@@ -79,13 +79,17 @@ export function compileRules(access: AccessPolicy, baseScope: string, catalog: C
       problems.push(...itemProblems(kind, item))
       if (rules.has(item.name)) problems.push({ field, message: `two ${kind}s have this name` })
       const entry = entryOf.get(item.name)
-      if (entry === undefined) problems.push({ field, message: 'has no entry' })
+      if (entry === undefined)
+        problems.push({ field, message: `has no entry: say who may use this ${kind}` })
       else rules.set(item.name, ruleOf(kind, item, entry))
     }
     const known = new Set(items.map(({ name }) => name))
     for (const name of entryOf.keys()) {
       if (known.has(name)) continue
-      problems.push({ field: `access.yaml ${kind}s.${name}`, message: `there is no such ${kind}` })
+      problems.push({
+        field: `access.yaml ${kind}s.${name}`,
+        message: `there is no such ${kind} in src/${kind}s/index.ts`,
+      })
     }
     return rules
   }

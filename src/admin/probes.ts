@@ -1,19 +1,39 @@
-import type { RequestListener } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 
-/** Why the process is not ready, and what else an operator wants to know. Holds no secret. */
-export interface Readiness {
-  readonly ready: boolean
-  /** State of each part by name: `ok`, or one word that says what is wrong. */
-  readonly parts: Readonly<Record<string, string>>
-}
+/** State of each part by name: `ok`, or one word that says what is wrong. Holds no secret. */
+export type Readiness = Readonly<Record<string, string>>
+
+const CONNECTIONS = 50
+/** Longest time for a request to arrive, and for the next one on a connection, ms. */
+const REQUEST_MS = 5000
 
 /**
- * The admin listener's answers: `/livez` while the process runs, `/readyz` while it takes calls.
- * GET only, exact paths. It has no authentication: bind it where only the platform reaches it.
+ * Threat:  The probes are a way around the controls of the public listener, or are held up until the
+ *          platform takes the process for dead.
+ * Rule:    `/livez` while the process runs, `/readyz` 200 while every part is ok. GET only, exact
+ *          paths, no CORS, one request a connection, few connections, little time. There is no
+ *          authentication: bind it where only the platform reaches it.
+ * Config:  `ADMIN_HOST`, `ADMIN_PORT`
+ * Refuses: 404, 405
+ * Source:  OWASP ASVS 5.0 13.4.2, 13.4.5
  */
-export function probes(readiness: () => Readiness): RequestListener {
+export function adminListener(readiness: () => Readiness): Server {
+  const server = createServer(
+    {
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: 4096,
+    },
+    probes(readiness),
+  )
+  server.maxConnections = CONNECTIONS
+  return server
+}
+
+function probes(readiness: () => Readiness): RequestListener {
   const paths = new Map<string, () => Readiness>([
-    ['/livez', () => ({ ready: true, parts: {} })],
+    ['/livez', () => ({})],
     ['/readyz', readiness],
   ])
 
@@ -23,11 +43,16 @@ export function probes(readiness: () => Readiness): RequestListener {
     if (incoming.method !== 'GET') {
       return outgoing.writeHead(405, { ...HEADERS, allow: 'GET' }).end()
     }
-    const { ready, parts } = probe()
+    const parts = probe()
+    const ready = Object.values(parts).every((state) => state === 'ok')
     const body = JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...parts })
     outgoing.writeHead(ready ? 200 : 503, { ...HEADERS, 'content-type': 'application/json' })
     return outgoing.end(body)
   }
 }
 
-const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const
+const HEADERS = {
+  'cache-control': 'no-store',
+  connection: 'close',
+  'x-content-type-options': 'nosniff',
+} as const

@@ -9,10 +9,13 @@ import {
   jwtVerify,
   type ProtectedHeaderParameters,
 } from 'jose'
+import { scanJson } from '../json-scan.ts'
 import type { KeySet } from './key-set.ts'
 import { CredentialFault, type Fault } from './strategy.ts'
 
 const MAX_TOKEN_BYTES = 8192
+/** Deepest nesting of a header or payload. */
+const MAX_DEPTH = 16
 const THREE_PARTS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
 /** Claims that only other kinds of JWT have: ID tokens, security events and logout, DPoP proofs. */
 const FOREIGN_CLAIMS = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events', 'htm', 'htu']
@@ -37,6 +40,7 @@ export function decodeToken(token: string): {
   readonly iss: string
 } {
   if (token.length > MAX_TOKEN_BYTES || !THREE_PARTS.test(token)) throw new CredentialFault('shape')
+  if (!token.split('.', 2).every(isUnambiguous)) throw new CredentialFault('shape')
   let header: ProtectedHeaderParameters
   let iss: unknown
   try {
@@ -51,6 +55,20 @@ export function decodeToken(token: string): {
   if (typeof iss !== 'string') throw new CredentialFault('issuer')
   return { header, iss }
 }
+
+/**
+ * Whether a part holds JSON that every parser reads alike, so that a proxy in front sees no other
+ * claims: strict UTF-8, no member twice (RFC 7515 §4, RFC 7519 §4), no `__proto__`.
+ */
+function isUnambiguous(part: string): boolean {
+  try {
+    return scanJson(strictUtf8.decode(Buffer.from(part, 'base64url')), MAX_DEPTH) === undefined
+  } catch {
+    return false // Not UTF-8.
+  }
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
  * Verifies signature, issuer, audience, type and times. A key or key address in the token (`jwk`,

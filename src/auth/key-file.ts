@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { scanJson } from '../json-scan.ts'
 import { isCidr } from '../networks.ts'
-import { Problems } from '../problems.ts'
+import { inWords, Problems } from '../problems.ts'
 
 const DAY_MS = 86_400_000
 
@@ -53,7 +53,7 @@ export function loadKeys(file: string, maxLifetimeDays: number): readonly KeyRec
 
 /** Does the same for the text of a key file. */
 export function parseKeys(text: string, maxLifetimeDays: number): readonly KeyRecord[] {
-  const result = keyFile(maxLifetimeDays).safeParse(parseJson(text))
+  const result = keyFile(maxLifetimeDays).safeParse(parseJson(text), { error: inWords })
   if (result.success) return result.data.keys
   throw new Problems(
     result.error.issues.map(({ path, message }) => ({

@@ -115,13 +115,15 @@ function recordOf(
   if (!/^[1-9]\d{0,2}$/.test(days) || Number(days) > MAX_DAYS) {
     throw new UsageError(`--days must be a whole number from 1 to ${MAX_DAYS}.`)
   }
+  const scopes = required(options, 'scopes')
+  if (scopes.includes(',')) throw new UsageError('--scopes are separated by spaces, not commas.')
   const record = {
     ...generated,
     name,
     subject: options['subject'] ?? name,
     tenant: null,
     roles: [],
-    scopes: required(options, 'scopes').split(' '),
+    scopes: scopes.split(' '),
     createdAt: new Date(nowMs).toISOString(),
     expiresAt: new Date(nowMs + Number(days) * DAY_MS).toISOString(),
     allowedCidrs: [],
@@ -157,7 +159,10 @@ function update(
     descriptor = openSync(next, 'wx', 0o600)
   } catch {
     throw new Problems([
-      { field: '--file', message: 'cannot be written, or FILE.new is left of another change' },
+      {
+        field: '--file',
+        message: 'cannot be written, or FILE.new is left over: remove it if no other change runs',
+      },
     ])
   }
   try {

@@ -14,9 +14,10 @@ import { requestFacts } from '../request-facts.ts'
  */
 export function audit(trail: AuditTrail): MiddlewareHandler<AppEnv> {
   return async function audit(c, next) {
-    const { incoming, outgoing } = c.env
+    const { incoming, outgoing, isRefused } = c.env
     const httpMethod = incoming.method ?? ''
     outgoing.once('close', () => {
+      if (isRefused?.()) return
       const status = outgoing.headersSent ? outgoing.statusCode : NOT_ANSWERED
       recordRequest(trail, c.var, httpMethod, status)
     })

@@ -7,6 +7,7 @@ import type { Catalog } from '../define.ts'
 import { Denied } from '../errors.ts'
 import type { RawHeaders } from '../raw-headers.ts'
 import { requestFacts } from '../request-facts.ts'
+import { whenClosed } from '../when-closed.ts'
 
 export interface AuthorizeOptions {
   readonly rules: Rules
@@ -64,27 +65,29 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
     c.set('era', eraOf(message, c.get('headers')))
     if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
     const target = find(message)
-    if (target !== undefined) {
-      const { hmac, bytes } = trail.digest(target.args)
-      const operation: Operation = {
-        rule: target.rule,
-        parsed: target.parsed,
-        facts: {
-          ...requestFacts(c.var),
-          method: message.method,
-          name: target.rule.name,
-          rpcId: message.id,
-          era: c.get('era'),
-          argsHmac: hmac,
-          argsBytes: bytes,
-        },
-        started: false,
-      }
-      await decideOn(operation, c.var)
-      c.set('operation', operation)
-      c.env.outgoing.once('close', () => recordIfNotRun(trail, operation))
+    if (target === undefined) {
+      await next()
+      return
     }
+    const { hmac, bytes } = trail.digest(target.args)
+    const operation: Operation = {
+      rule: target.rule,
+      parsed: target.parsed,
+      facts: {
+        ...requestFacts(c.var),
+        method: message.method,
+        name: target.rule.name,
+        rpcId: message.id,
+        era: c.get('era'),
+        argsHmac: hmac,
+        argsBytes: bytes,
+      },
+      started: false,
+    }
+    await decideOn(operation, c.var)
+    c.set('operation', operation)
     await next()
+    whenClosed(c.env.outgoing, () => recordIfNotRun(trail, operation))
   }
 }
 

@@ -7,6 +7,7 @@ import type { LimitsPolicy } from '../policy.ts'
 import { rateLimitHeaders } from '../rate-limit-headers.ts'
 import { type Slots, slots } from '../slots.ts'
 import type { Limiter, Store } from '../stores/store.ts'
+import { whenClosed } from '../when-closed.ts'
 
 /**
  * Threat:  One caller keeps an expensive tool busy, or collects streams that never end.
@@ -33,13 +34,13 @@ export function callLimit(
     const budget = operation === undefined ? undefined : budgets.get(operation.rule)
     if (budget !== undefined) {
       await countCall(budget, owner)
-      c.env.outgoing.once('close', takeSlot(budget.calls, owner))
+      whenClosed(c.env.outgoing, takeSlot(budget.calls, owner))
     }
     if (c.get('message').method === 'subscriptions/listen') {
-      c.env.outgoing.once('close', takeSlot(streamsOfPrincipal, owner))
+      whenClosed(c.env.outgoing, takeSlot(streamsOfPrincipal, owner))
       const release = streams.take('all')
       if (release === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
-      c.env.outgoing.once('close', release)
+      whenClosed(c.env.outgoing, release)
     }
     await next()
   }
@@ -48,27 +49,29 @@ export function callLimit(
 const RETRY_SOON = { 'retry-after': '1' }
 
 interface CallBudget {
-  readonly limit: number
-  readonly limiter: Limiter
+  readonly rate: { readonly limit: number; readonly limiter: Limiter } | undefined
   readonly calls: Slots
 }
 
-/** A tool without limits of its own has those of the principal. */
+/** A tool without limits of its own has those of the principal, and no table of counters. */
 function budgetOf(rule: Rule, store: Store): CallBudget {
-  const limit = rule.callsPerMinutePerPrincipal ?? Number.POSITIVE_INFINITY
+  const limit = rule.callsPerMinutePerPrincipal
   const name = `${rule.kind}:${rule.name}`
   return {
-    limit,
-    limiter: store.limiter({ name, limit, windowSeconds: 60 }),
+    rate:
+      limit === undefined
+        ? undefined
+        : { limit, limiter: store.limiter({ name, limit, windowSeconds: 60 }) },
     calls: slots(rule.concurrentCallsPerPrincipal ?? Number.POSITIVE_INFINITY),
   }
 }
 
-async function countCall({ limit, limiter }: CallBudget, owner: string): Promise<void> {
-  if (limit === Number.POSITIVE_INFINITY) return
-  const budget = await limiter.hit(owner)
+async function countCall({ rate }: CallBudget, owner: string): Promise<void> {
+  if (rate === undefined) return
+  const budget = await rate.limiter.hit(owner)
   if (budget.allowed) return
-  throw new Denied('call-limit.rate', { headers: rateLimitHeaders('tool', limit, 60, budget) })
+  const headers = rateLimitHeaders('tool', rate.limit, 60, budget)
+  throw new Denied('call-limit.rate', { headers })
 }
 
 function takeSlot(all: Slots, owner: string): () => void {

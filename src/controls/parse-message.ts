@@ -55,6 +55,8 @@ function readBody(
 ): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   if (Number(single(headers, 'content-length')) > maxBytes) throw tooLarge()
+  // The client left while a control before this one waited: no event would ever come.
+  if (incoming.destroyed) throw new Denied('parse-message.incomplete')
   // The caller waits for this before it sends its body: it has proven itself by now.
   if (headers.has('expect')) outgoing.writeContinue()
   const chunks: Buffer[] = []

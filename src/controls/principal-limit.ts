@@ -6,6 +6,7 @@ import type { LimitsPolicy } from '../policy.ts'
 import { rateLimitHeaders } from '../rate-limit-headers.ts'
 import { slots } from '../slots.ts'
 import type { Store } from '../stores/store.ts'
+import { whenClosed } from '../when-closed.ts'
 
 /**
  * Threat:  One authenticated caller takes the capacity of all the others.
@@ -35,7 +36,7 @@ export function principalLimit(
     if (release === undefined) {
       throw new Denied('principal-limit.concurrency', { headers: { 'retry-after': '1' } })
     }
-    c.env.outgoing.once('close', release)
+    whenClosed(c.env.outgoing, release)
     await next()
   }
 }

@@ -1,6 +1,10 @@
 import type { AuditEvent, AuditTrail } from '../audit/trail.ts'
 import type { Operation } from '../context.ts'
 
+/** A deadline, and what the log says of work that failed. */
+type Bounds = Pick<Operation['rule'], 'timeoutSeconds'>
+type WorkFacts = Pick<Operation['facts'], 'requestId' | 'name'>
+
 /** How a call ended without a result of its own. */
 export type CallEnd = 'cancelled' | 'timed-out' | 'shut-down'
 
@@ -19,29 +23,47 @@ type Outcome = Extract<AuditEvent, { event: 'outcome' }>
 /** What a call reports of its end besides its result. */
 export type Ending = Pick<Outcome, 'outcome' | 'resultSha256' | 'progressCount'>
 
+/** What became of the work. The error is anything that was thrown, or a `CallEnded`. */
+export type Result<Value> = { readonly value: Value } | { readonly error: unknown }
+
+type Work<Value> = (signal: AbortSignal) => Promise<Value>
+
 /** Calls that are running, so that shutdown can end them with an answer. */
 export interface Calls {
   /**
-   * Runs `work` under the deadline of its rule, the signal of its caller and shutdown, and writes
-   * its one outcome record. `work` is left alone when it ignores its signal: the call ends anyway.
+   * Runs `work` under a deadline, the signal of its caller and shutdown. `work` is left alone when it
+   * ignores its signal: the call ends anyway.
    *
-   * @param conclude turns the value, or the error, into the answer and its record. It must not throw.
+   * @param conclude turns the result into the answer, which still counts as running
+   */
+  bounded<Value, Answer>(
+    rule: Bounds,
+    facts: WorkFacts,
+    caller: AbortSignal,
+    work: Work<Value>,
+    conclude: (result: Result<Value>) => Promise<Answer>,
+  ): Promise<Answer>
+  /**
+   * Runs an operation in the same bounds and writes its one outcome record.
+   *
+   * @param conclude turns the result into the answer and its record. When it throws, it is asked
+   *   again with an error in place of the result, which it must be able to answer.
    */
   run<Value, Answer>(
     operation: Operation,
     caller: AbortSignal,
-    work: (signal: AbortSignal) => Promise<Value>,
-    conclude: (result: { value: Value } | { error: unknown }) => Promise<[Answer, Ending]>,
+    work: Work<Value>,
+    conclude: (result: Result<Value>) => Promise<[Answer, Ending]>,
   ): Promise<Answer>
   /** Ends what is running with `shut-down` and refuses to begin more. */
   end(): void
-  /** Resolves when nothing runs any more. */
+  /** Resolves when nothing runs any more and the last answer was handed over. */
   idle(): Promise<void>
   running(): number
 }
 
 /** Tells the author of a tool what went wrong. The caller gets a fixed text instead. */
-export type ReportFailure = (facts: Operation['facts'], error: unknown) => void
+export type ReportFailure = (facts: WorkFacts, error: unknown) => void
 
 /** @param reportFailure hears of work that failed after its call had ended */
 export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
@@ -49,46 +71,55 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
   let waiting: (() => void)[] = []
   let ended = false
 
+  const bounded: Calls['bounded'] = async (rule, facts, caller, work, conclude) => {
+    const controller = new AbortController()
+    const { promise: stopped, reject } = Promise.withResolvers<never>()
+    const stop = (end: CallEnd): void => {
+      const reason = new CallEnded(end)
+      reject(reason)
+      controller.abort(reason)
+    }
+    const cancel = (): void => stop('cancelled')
+    const timer = setTimeout(stop, rule.timeoutSeconds * 1000, 'timed-out')
+    stops.add(stop)
+    caller.addEventListener('abort', cancel, { once: true })
+    if (caller.aborted) cancel()
+    if (ended) stop('shut-down')
+    try {
+      const running = controller.signal.aborted ? stopped : work(controller.signal)
+      running.catch((error) => {
+        if (controller.signal.aborted && !isAbort(error)) reportFailure(facts, error)
+      })
+      const result = await Promise.race([running, stopped]).then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error }),
+      )
+      return await conclude(result)
+    } finally {
+      clearTimeout(timer)
+      caller.removeEventListener('abort', cancel)
+      stops.delete(stop)
+      if (stops.size === 0) {
+        for (const resolve of waiting) setImmediate(resolve)
+        waiting = []
+      }
+    }
+  }
+
   return {
-    async run(operation, caller, work, conclude) {
+    bounded,
+    run(operation, caller, work, conclude) {
       const { facts, rule } = operation
       const startedAt = performance.now()
-      const controller = new AbortController()
-      const { promise: stopped, reject } = Promise.withResolvers<never>()
-      const stop = (end: CallEnd): void => {
-        const reason = new CallEnded(end)
-        reject(reason)
-        controller.abort(reason)
-      }
-      const cancel = (): void => stop('cancelled')
-      const timer = setTimeout(stop, rule.timeoutSeconds * 1000, 'timed-out')
       operation.started = true
-      stops.add(stop)
-      caller.addEventListener('abort', cancel, { once: true })
-      if (caller.aborted) cancel()
-      if (ended) stop('shut-down')
-      try {
-        const running = controller.signal.aborted ? stopped : work(controller.signal)
-        running.catch((error) => {
-          if (controller.signal.aborted && !isAbort(error)) reportFailure(facts, error)
-        })
-        const result = await Promise.race([running, stopped]).then(
-          (value) => ({ value }),
-          (error: unknown) => ({ error }),
+      return bounded(rule, facts, caller, work, async (result) => {
+        const [answer, ending] = await conclude(result).catch((cause: unknown) =>
+          conclude({ error: new Error('The result could not be answered', { cause }) }),
         )
-        const [answer, ending] = await conclude(result)
         const durationMs = performance.now() - startedAt
         trail.write({ ...facts, ...ending, event: 'outcome', durationMs })
         return answer
-      } finally {
-        clearTimeout(timer)
-        caller.removeEventListener('abort', cancel)
-        stops.delete(stop)
-        if (stops.size === 0) {
-          for (const resolve of waiting) resolve()
-          waiting = []
-        }
-      }
+      })
     },
     end() {
       ended = true
@@ -106,5 +137,9 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
 
 /** Work that stopped because it was told to. */
 function isAbort(error: unknown): boolean {
-  return error instanceof CallEnded || (error instanceof Error && error.name === 'AbortError')
+  try {
+    return error instanceof CallEnded || (error instanceof Error && error.name === 'AbortError')
+  } catch {
+    return false // Something whose name cannot even be read.
+  }
 }

@@ -52,9 +52,25 @@ function toolDefinition(tool: Tool): ToolDefinition {
   return {
     tool,
     listed,
-    inputSchema: (parsed) => standardSchema(inputSchema, () => parsed),
+    inputSchema: (parsed) => standardSchema(inputSchema, () => answerable(parsed)),
     outputSchema: standardSchema(outputSchema, (value) => ({ value })),
   }
+}
+
+/** Issues that one answer names. A body can hold more mistakes than an answer should hold words. */
+const MAX_ISSUES = 10
+
+/**
+ * What the SDK may put into its answer when the input did not parse: places and rules of our schema,
+ * but neither names nor values of the caller.
+ */
+function answerable(parsed: Parsed): Parsed {
+  if (parsed.issues === undefined) return parsed
+  const issues = parsed.issues.slice(0, MAX_ISSUES).map((issue) => {
+    const quotes = 'code' in issue && issue.code === 'unrecognized_keys'
+    return { path: issue.path, message: quotes ? 'Unrecognized keys' : issue.message }
+  })
+  return { issues }
 }
 
 function listedTemplate(resource: Resource): ListedTemplate {

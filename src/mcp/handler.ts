@@ -68,6 +68,8 @@ export function createMcp(options: McpOptions): Mcp {
         parsedBody: message,
         authInfo: authInfoOf(vars),
       })
+      // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
+      response.headers.delete('connection')
       return response.ok ? response : plainRefusal(response)
     },
     eraOf,

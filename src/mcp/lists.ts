@@ -1,7 +1,14 @@
-import type { McpServer } from '@modelcontextprotocol/server'
+import {
+  type Resource as ListedResource,
+  type McpServer,
+  ProtocolError,
+  ProtocolErrorCode,
+  type ServerContext,
+} from '@modelcontextprotocol/server'
 import { mayList, type Rule, type Rules } from '../access/rules.ts'
 import type { AppVariables } from '../context.ts'
 import type { Store } from '../stores/store.ts'
+import { CallEnded, type Calls, type ReportFailure } from './calls.ts'
 import type { Definitions } from './definitions.ts'
 import { readContext } from './read-context.ts'
 
@@ -9,17 +16,16 @@ export interface ListParts {
   readonly rules: Rules
   readonly definitions: Definitions
   readonly store: Store
+  readonly calls: Calls
+  readonly reportFailure: ReportFailure
 }
 
 /**
  * Answers the list methods: what this caller may use, in the order of the catalog, by the same rules
  * that decide on the call.
  */
-export function serveList(
-  server: McpServer['server'],
-  { rules, definitions, store }: ListParts,
-  vars: AppVariables,
-): void {
+export function serveList(server: McpServer['server'], parts: ListParts, vars: AppVariables): void {
+  const { rules, definitions } = parts
   const facts = {
     identity: vars.identity,
     args: undefined,
@@ -52,17 +58,36 @@ export function serveList(
       break
     case 'resources/list':
       server.setRequestHandler('resources/list', async (_request, ctx) => {
-        const context = readContext(store, vars.identity, ctx.mcpReq.signal)
-        const lists = await Promise.all(
-          [...definitions.resources]
-            .filter(([template]) => shown(rules.resources.get(template)))
-            .map(async ([, { resource }]) => {
-              const { name, mimeType } = resource
-              const existing = await resource.list(context)
-              return existing.map(({ uri, title }) => ({ uri, title, name, mimeType }))
-            }),
-        )
-        return { resources: lists.flat() }
+        const lists = [...rules.resources.values()]
+          .filter(shown)
+          .map((rule) => existing(parts, vars, rule, ctx))
+        return { resources: (await Promise.all(lists)).flat() }
       })
   }
+}
+
+/**
+ * What exists of one resource for this caller, as guarded as a read: deadline, abort, shutdown.
+ *
+ * @throws {ProtocolError} -32603 in fixed words. The SDK sends what it catches.
+ */
+function existing(
+  { calls, definitions, store, reportFailure }: ListParts,
+  { identity, requestId }: AppVariables,
+  rule: Rule,
+  ctx: ServerContext,
+): Promise<ListedResource[]> {
+  const facts = { requestId, name: rule.name }
+  const work = async (signal: AbortSignal): Promise<ListedResource[]> => {
+    const resource = definitions.resources.get(rule.name)?.resource
+    if (resource === undefined) return []
+    const { name, mimeType } = resource
+    const found = await resource.list(readContext(store, identity, signal))
+    return found.map(({ uri, title }) => ({ uri, title, name, mimeType }))
+  }
+  return calls.bounded(rule, facts, ctx.mcpReq.signal, work, async (result) => {
+    if ('value' in result) return result.value
+    if (!(result.error instanceof CallEnded)) reportFailure(facts, result.error)
+    throw new ProtocolError(ProtocolErrorCode.InternalError, 'Internal error')
+  })
 }

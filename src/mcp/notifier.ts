@@ -1,11 +1,12 @@
-import type { ServerContext } from '@modelcontextprotocol/server'
-import type { LogLevel } from '../define.ts'
+import { LOG_LEVEL_META_KEY, type ServerContext } from '@modelcontextprotocol/server'
+import { LOG_LEVELS, type LogLevel } from '../define.ts'
 
 /** Notifications of one kind that a call may send at once, and then each second. */
 const BURST = 256
 const PER_SECOND = 50
 const MESSAGE_LENGTH = 1024
 const DATA_LENGTH = 8192
+const SEVERITY = new Map<unknown, number>(LOG_LEVELS.map((level, index) => [level, index]))
 
 /** Sends the progress and log notifications of one call. */
 export interface Notifier {
@@ -29,6 +30,8 @@ export function notifier(
   now: () => number = () => performance.now(),
 ): Notifier {
   const token = request._meta?.progressToken
+  const envelope: Readonly<Record<string, unknown>> = request.envelope ?? {}
+  const asked = SEVERITY.get(envelope[LOG_LEVEL_META_KEY]) ?? 0
   const mayProgress = bucket(now)
   const mayLog = bucket(now)
   const sending = new Set<Promise<void>>()
@@ -51,7 +54,7 @@ export function notifier(
       const params = {
         progressToken: token,
         progress: done,
-        ...(total === undefined ? {} : { total }),
+        ...(Number.isFinite(total) ? { total } : {}),
         ...(message === undefined ? {} : { message: message.slice(0, MESSAGE_LENGTH) }),
       }
       held = () => request.notify({ method: 'notifications/progress', params })
@@ -61,7 +64,8 @@ export function notifier(
       held = undefined
     },
     log(level, message, data) {
-      if (closed) return
+      // The SDK filters too. What it would hold back must not use up the burst of what is asked for.
+      if (closed || (SEVERITY.get(level) ?? 0) < asked) return
       if (!mayLog()) dropped += 1
       else send(request.log(level, logData(message, data)))
     },
@@ -97,7 +101,9 @@ function logData(message: string, data?: Readonly<Record<string, unknown>>): unk
   const text = message.slice(0, MESSAGE_LENGTH)
   if (data === undefined) return text
   try {
-    if (JSON.stringify(data).length <= DATA_LENGTH) return { ...data, message: text }
+    const json = JSON.stringify(data)
+    // Read back, because a `toJSON` or a getter need not do the same when the SDK asks again.
+    if (json.length <= DATA_LENGTH) return { ...JSON.parse(json), message: text }
   } catch {
     // Not JSON: the message alone is sent, the call goes on.
   }

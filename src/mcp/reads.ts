@@ -7,14 +7,13 @@ import {
 } from '@modelcontextprotocol/server'
 import type { AppVariables } from '../context.ts'
 import type { ReadContext } from '../define.ts'
-import { CallEnded, type Calls, type Ending, type ReportFailure } from './calls.ts'
+import { CallEnded, type Ending, type Result } from './calls.ts'
 import type { ListParts } from './lists.ts'
 import { readContext } from './read-context.ts'
+import { NOT_FOUND } from './refusal.ts'
 
 export interface ReadParts extends ListParts {
-  readonly calls: Calls
   readonly resultBytes: number
-  readonly reportFailure: ReportFailure
 }
 
 type Input = Readonly<Record<string, unknown>>
@@ -28,14 +27,14 @@ export function serveRead(server: McpServer['server'], parts: ReadParts, vars: A
   if (message.method === 'resources/read') {
     const resource = parts.definitions.resources.get(name)?.resource
     server.setRequestHandler('resources/read', async ({ params }, ctx) => {
-      const text = await guarded(parts, vars, ctx, 'Resource not found', resource?.read)
+      const text = await guarded(parts, vars, ctx, NOT_FOUND.resource, resource?.read)
       return { contents: [{ uri: params.uri, mimeType: resource?.mimeType, text }] }
     })
   }
   if (message.method === 'prompts/get') {
     const prompt = parts.definitions.prompts.get(name)?.prompt
     server.setRequestHandler('prompts/get', async (_request, ctx) => {
-      const text = await guarded(parts, vars, ctx, 'Prompt not found', prompt?.render)
+      const text = await guarded(parts, vars, ctx, NOT_FOUND.prompt, prompt?.render)
       return { messages: [{ role: 'user', content: { type: 'text', text } }] }
     })
   }
@@ -66,12 +65,14 @@ async function guarded(
     return text
   }
   const conclude = async (
-    result: { value: string | undefined } | { error: unknown },
+    result: Result<string | undefined>,
   ): Promise<[string | ProtocolError, Ending]> => {
     if ('error' in result) {
-      reportFailure(facts, result.error)
+      const { error } = result
       const failed = new ProtocolError(ProtocolErrorCode.InternalError, 'Internal error')
-      return [failed, ending(result.error instanceof CallEnded ? result.error.end : 'failed')]
+      if (error instanceof CallEnded) return [failed, ending(error.end)]
+      reportFailure(facts, error)
+      return [failed, ending('failed')]
     }
     const { value } = result
     return value === undefined ? [nothing, ending('failed')] : [value, ending('ok', value)]

@@ -1,6 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createRequestStateCodec, type ServerContext } from '@modelcontextprotocol/server'
+import canonicalize from 'canonicalize'
 import { z } from 'zod'
+import type { Identity, Operation } from '../context.ts'
+import { ownerKey } from '../owner-key.ts'
 import type { SecretRing } from '../secrets.ts'
 import type { Store } from '../stores/store.ts'
 
@@ -11,13 +14,14 @@ export interface StateBinding {
   /** `ownerKey` of the principal. */
   readonly owner: string
   readonly tool: string
-  readonly argsHmac: string
+  /** SHA-256 of the input in its canonical form (RFC 8785). No key: a rotation must not change it. */
+  readonly args: string
 }
 
 const stateSchema = z.strictObject({
   owner: z.string(),
   tool: z.string(),
-  argsHmac: z.string(),
+  args: z.string(),
   question: z.string(),
   nonce: z.string(),
 })
@@ -56,9 +60,8 @@ export function requestStates(ring: SecretRing, store: Store): RequestStates {
 
     async verify(state, binding, ctx) {
       const payload = await Promise.any(codecs.map((codec) => codec.verify(state, ctx)))
-      const { owner, tool, argsHmac, question, nonce } = stateSchema.parse(payload)
-      const matches =
-        owner === binding.owner && tool === binding.tool && argsHmac === binding.argsHmac
+      const { owner, tool, args, question, nonce } = stateSchema.parse(payload)
+      const matches = owner === binding.owner && tool === binding.tool && args === binding.args
       if (!matches) throw new Error('The state belongs to another call')
       const fresh = await store.once(`request-state:${nonce}`, TTL_SECONDS)
       if (!fresh) throw new Error('The state was used before')
@@ -67,6 +70,18 @@ export function requestStates(ring: SecretRing, store: Store): RequestStates {
   }
 }
 
+export function bindingOf({ principal }: Identity, { facts, parsed }: Operation): StateBinding {
+  return {
+    owner: ownerKey(principal),
+    tool: facts.name,
+    args: digestOf(canonicalize(parsed.value) ?? ''),
+  }
+}
+
 export function questionDigest(question: string): string {
-  return createHash('sha256').update(question).digest('base64url')
+  return digestOf(question)
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
 }

@@ -9,7 +9,9 @@ import type { AppVariables } from '../context.ts'
 import { serveList } from './lists.ts'
 import type { ReadParts } from './reads.ts'
 import { serveRead } from './reads.ts'
-import { bindingOf, callTool, type ToolCallParts } from './tool-call.ts'
+import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
+import { bindingOf } from './request-state.ts'
+import { callTool, type ToolCallParts } from './tool-call.ts'
 
 export interface ServerParts extends ToolCallParts, ReadParts {
   readonly product: Implementation
@@ -22,7 +24,12 @@ const LIVE = { cacheScope: 'private', ttlMs: 0 } as const
 
 const OPTIONS = {
   /** Lists never change while the process runs, so there is nothing to subscribe to. */
-  capabilities: { logging: {}, tools: {}, resources: {}, prompts: {} },
+  capabilities: {
+    logging: {},
+    tools: { listChanged: false },
+    resources: { listChanged: false },
+    prompts: { listChanged: false },
+  },
   cacheHints: {
     'server/discover': LIST,
     'tools/list': LIST,
@@ -53,6 +60,7 @@ export function buildServer(parts: ServerParts, vars: AppVariables): McpServer {
       },
     },
   })
+  sendPlainErrors(mcp)
   mcp.server.onerror = () => {
     // What the SDK reports here quotes the request. The audit trail has the refusal or the outcome.
   }
@@ -65,7 +73,7 @@ export function buildServer(parts: ServerParts, vars: AppVariables): McpServer {
   const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
   if (operation === undefined || definition === undefined) {
     mcp.server.setRequestHandler('tools/call', () => {
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Unknown tool')
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
     })
     return mcp
   }

@@ -8,12 +8,12 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Identity, Operation } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
-import { ownerKey, ownerSpace } from '../owner-key.ts'
+import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
 import type { Store } from '../stores/store.ts'
-import { CallEnded, type Calls, type Ending, type ReportFailure } from './calls.ts'
+import { CallEnded, type Calls, type Ending, type ReportFailure, type Result } from './calls.ts'
 import { type Notifier, notifier } from './notifier.ts'
-import { questionDigest, type RequestStates, type StateBinding } from './request-state.ts'
+import { bindingOf, questionDigest, type RequestStates } from './request-state.ts'
 
 export interface ToolCallParts {
   readonly calls: Calls
@@ -71,7 +71,7 @@ export function callTool(
     return response.action === 'accept' && response.content?.[CONFIRM] === true
   }
 
-  async function work(signal: AbortSignal): Promise<Result> {
+  async function work(signal: AbortSignal): Promise<Output> {
     if (input === undefined) throw new Error('The input was not parsed')
     const output = await tool.run(input, {
       principal,
@@ -81,12 +81,10 @@ export function callTool(
       confirm,
       store: ownerStore(store, ownerSpace(principal)),
     })
-    return resultOf(tool, output, resultBytes)
+    return outputOf(tool, output, resultBytes)
   }
 
-  async function conclude(
-    result: { value: Result } | { error: unknown },
-  ): Promise<[Answer, Ending]> {
+  async function conclude(result: Result<Output>): Promise<[Answer, Ending]> {
     await notify.flush()
     if ('value' in result) {
       const { text, structuredContent } = result.value
@@ -110,27 +108,23 @@ export function callTool(
 
 const CONFIRM = 'confirm'
 
-/** What the state of a question is bound to. */
-export function bindingOf({ principal }: Identity, { facts }: Operation): StateBinding {
-  return { owner: ownerKey(principal), tool: facts.name, argsHmac: facts.argsHmac }
-}
-
-interface Result {
+interface Output {
   readonly text: string
   readonly structuredContent: Record<string, unknown>
 }
 
 /**
- * The result as its schema says and as JSON text: no cycle, no BigInt, within the bound.
+ * The result as its schema says and as JSON text: no cycle, no BigInt, within the bound. What is sent
+ * is read back from that text, because a `toJSON` or a getter need not do the same twice.
  *
  * @throws {Error} otherwise; the author of the tool finds out in the log.
  */
-function resultOf(tool: Tool, output: unknown, maxBytes: number): Result {
+function outputOf(tool: Tool, output: unknown, maxBytes: number): Output {
   const { success, data, error } = tool.output.safeParse(output)
   if (!success) throw new TypeError('The result does not match the output schema', { cause: error })
   const text = JSON.stringify(data)
   if (Buffer.byteLength(text) > maxBytes) throw new ToolError('The result is too large.')
-  return { text, structuredContent: data }
+  return { text, structuredContent: JSON.parse(text) }
 }
 
 function failure(text: string): CallToolResult {

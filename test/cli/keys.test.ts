@@ -145,6 +145,7 @@ describe('contract: usage errors exit 2 and say what to do', () => {
     ['days of 366', ['create', '--file', 'f', ...GOOD, '--days', '366']],
     ['days that are not a number', ['create', '--file', 'f', ...GOOD, '--days', 'ninety']],
     ['days with a fraction', ['create', '--file', 'f', ...GOOD, '--days', '1.5']],
+    ['commas between scopes', ['create', '--file', 'f', ...GOOD, '--scopes', 'mcp:use,b']],
     ['a quote in a scope', ['create', '--file', 'f', ...GOOD, '--scopes', 'a"b']],
     ['a line break in the name', ['create', '--file', 'f', ...GOOD, '--name', 'a\nb']],
     ['an empty subject', ['create', '--file', 'f', ...GOOD, '--subject', '']],

@@ -1,0 +1,161 @@
+import product from '../package.json' with { type: 'json' }
+import { adminListener } from './admin/probes.ts'
+import { createApp } from './app.ts'
+import { allScopes, assemble } from './assemble.ts'
+import { createAuditTrail } from './audit/audit-trail.ts'
+import { openSink, type Sink } from './audit/sink.ts'
+import { ephemeralKey } from './auth/ephemeral-key.ts' // optional: api-key
+import { bind, CannotBind } from './bind.ts'
+import { clientAddress } from './client-address.ts'
+import { readConfig } from './config.ts'
+import type { Catalog } from './define.ts'
+import { boundUrl, notice } from './development.ts'
+import { drain } from './drain.ts'
+import { publicListener } from './listen.ts'
+import { createLogger, describeError } from './log.ts'
+import { loadPolicies } from './policy.ts'
+import { Problems } from './problems.ts'
+import { secretRing } from './secrets.ts'
+import { memoryStore } from './stores/memory.ts'
+
+const EXIT = { drained: 0, crash: 1, cannotListen: 69, refused: 78 } as const
+
+/** What a drain may take beyond its time before the process ends anyway, ms. */
+const OVERDUE_MS = 5000
+
+/** The process: settings, policies, bind, build, drain. Says on standard error why it cannot start. */
+export async function run(catalog: Catalog): Promise<void> {
+  try {
+    await start(catalog)
+  } catch (error) {
+    const [text, exitCode] = describeStop(error)
+    process.stderr.write(`Gatehouse cannot ${text}\n`)
+    process.exit(exitCode)
+  }
+}
+
+async function start(catalog: Catalog): Promise<void> {
+  // The kernel drops signals that the first process of a container does not handle.
+  let onSignal = (): void => process.exit(EXIT.drained)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => onSignal())
+  }
+
+  const config = readConfig()
+  const policies = loadPolicies(config.policyDir, config.mode)
+  const logger = createLogger(config.logLevel, config.mode)
+  const ring = secretRing(config.secrets)
+  const trail = createAuditTrail({
+    ring,
+    policy: policies.audit,
+    sink: openAudit(config.auditFile),
+    product: { name: product.name, version: product.version },
+  })
+
+  const listener = publicListener({
+    trail,
+    limits: policies.limits,
+    clientAddress: clientAddress(config.trustedProxies),
+    trustedProxies: config.trustedProxies,
+    tls: config.tls,
+  })
+  const port = await bind(listener.server, config.port, config.host, '')
+  const bound = boundUrl(config.host, port, config.tls !== undefined)
+  const publicUrl = config.publicUrl ?? `${bound}/mcp`
+
+  const keyed = config.mode === 'development' && !config.anonymous // optional: api-key
+  const ephemeral = keyed ? ephemeralKey(allScopes(policies)) : undefined // optional: api-key
+  const assembly = assemble({
+    config,
+    policies,
+    catalog,
+    publicUrl,
+    ephemeralKey: ephemeral?.record, // optional: api-key
+    ring,
+    store: memoryStore(),
+    trail,
+    logger,
+  })
+  let exitCode: 0 | 1 | undefined
+  const admin = adminListener(() => ({
+    drain: exitCode === undefined ? 'ok' : 'draining',
+    audit: trail.ready() ? 'ok' : 'broken',
+    authentication: assembly.canAuthenticate() ? 'ok' : 'nobody-can-authenticate',
+  }))
+  const adminPort = await bind(admin, config.adminPort, config.adminHost, 'ADMIN_')
+  for (const server of [listener.server, admin]) {
+    server.on('error', (error) => logger.error('A connection could not be accepted', { error }))
+  }
+  await trail
+    .commit({
+      event: 'server.start',
+      settingsDigest: config.digest,
+      policyDigest: policies.digest,
+      toolsDigest: assembly.toolsDigest,
+      nodeVersion: process.version,
+    })
+    .catch(cannotAudit)
+  listener.serve(createApp(assembly.parts))
+
+  /** Ends the process once. Whatever asks again cuts running calls short, each with its answer. */
+  function end(cause: 'signal' | 'crash'): void {
+    const isEnding = exitCode !== undefined
+    if (!isEnding || cause === 'crash') exitCode = cause === 'crash' ? EXIT.crash : EXIT.drained
+    if (isEnding) {
+      assembly.calls.end()
+      return
+    }
+    setTimeout(() => process.exit(EXIT.crash), config.drainSeconds * 1000 + OVERDUE_MS)
+    drain({ listener, assembly, trail, drainSeconds: config.drainSeconds, cause }).then(
+      () => process.exit(exitCode),
+      () => process.exit(EXIT.crash),
+    )
+  }
+  onSignal = () => end('signal')
+  process.on('unhandledRejection', (error) => {
+    logger.error('Background work failed; nobody was waiting for it', { error })
+    trail.write({ event: 'fault', cause: 'unhandled-rejection' })
+  })
+  process.on('uncaughtException', (error) => {
+    logger.fatal('An error escaped every handler; the process drains and ends', { error })
+    trail.write({ event: 'fault', cause: 'uncaught-exception' })
+    end('crash')
+  })
+
+  const adminUrl = boundUrl(config.adminHost, adminPort, false)
+  if (config.mode === 'production') {
+    logger.info('Listening for calls', { url: bound })
+    logger.info('Listening for probes', { url: adminUrl })
+    return
+  }
+  process.stderr.write(
+    notice(
+      config,
+      { publicUrl, adminUrl },
+      ephemeral?.key, // optional: api-key
+    ),
+  )
+}
+
+function openAudit(file: string | undefined): Sink {
+  try {
+    return openSink(file ?? 'stdout')
+  } catch {
+    return cannotAudit()
+  }
+}
+
+function cannotAudit(): never {
+  throw new Problems([{ field: 'MCP_AUDIT_FILE', message: 'cannot be written' }])
+}
+
+function describeStop(error: unknown): readonly [string, number] {
+  if (error instanceof Problems) {
+    const lines = error.problems.map(({ field, message }) => `\n  ${field}: ${message}`)
+    return [`start:${lines.join('')}`, EXIT.refused]
+  }
+  if (error instanceof CannotBind) {
+    return [`listen:\n  ${error.message}`, EXIT.cannotListen]
+  }
+  return [`start: ${JSON.stringify(describeError(error, 'production'))}`, EXIT.crash]
+}

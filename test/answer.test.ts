@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest'
+import { refusal } from '../src/answer.ts'
+import { DENIALS, Denied, type DenyReason } from '../src/errors.ts'
+import { testApp } from './app.ts'
+
+const REASONS = Object.keys(DENIALS).filter((name): name is DenyReason => name in DENIALS)
+const ID = '6b1c3f0e-7f7b-4a57-9d1d-0d7f2c6a1b11'
+
+describe('threat: an error that talks, a caller learns what it should not', () => {
+  it.each([
+    ['an error', new Error('canary-value')],
+    ['an error with a cause', new Error('a', { cause: new Error('canary-value') })],
+    ['a type error', new TypeError('canary-value')],
+    ['an error of another name', Object.assign(new Error('canary-value'), { name: 'Denied' })],
+    [
+      'an error that looks like a refusal',
+      Object.assign(new Error('canary-value'), { status: 200 }),
+    ],
+  ])('masks %s that nobody expected', async (_name, error) => {
+    const app = testApp({
+      commitFails: () => {
+        throw error
+      },
+    })
+    const response = await app.send()
+    const requestId = response.headers.get('x-request-id')
+
+    expect(response.status).toBe(500)
+    expect(response.reached).toBe(0)
+    expect(response.text).toBe(
+      JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        error: { code: -32603, message: 'Internal error', data: { requestId } },
+      }),
+    )
+    expect(response.headers.get('cache-control')).toBe('no-store')
+    expect(response.events).toEqual([
+      expect.objectContaining({ event: 'request', status: 500, reason: 'answer.bug', requestId }),
+    ])
+    const everything = JSON.stringify([[...response.headers], response.text, response.events])
+    expect(everything).not.toContain('canary-value')
+    expect(everything).not.toContain('.ts:')
+  })
+
+  it('does not tell the cause of a refusal', async () => {
+    const cause = new Error('canary-value')
+    const app = testApp({
+      commitFails: () => {
+        throw new Denied('authorize.condition', { cause })
+      },
+    })
+    const response = await app.send()
+    expect(response.status).toBe(403)
+    expect(JSON.stringify([[...response.headers], response.text])).not.toContain('canary-value')
+  })
+
+  it.each(REASONS)('names no reason, and no control, in the answer to %s', (reason) => {
+    const { status, headers, body } = refusal(new Denied(reason, { cause: 'canary-value' }), ID)
+    expect(status).toBe(DENIALS[reason].status)
+    expect(Object.entries(headers).join()).not.toContain(reason)
+    expect(body).not.toContain(reason)
+    expect(body).not.toContain(reason.slice(0, reason.indexOf('.')))
+    expect(body).not.toContain('canary-value')
+  })
+})
+
+describe('contract: the one answer', () => {
+  it.each(REASONS)('is a whole JSON-RPC error for %s', (reason) => {
+    const { headers, body } = refusal(new Denied(reason, { headers: { 'retry-after': '7' } }), ID)
+    expect(headers).toMatchObject({
+      'content-type': 'application/json',
+      'x-request-id': ID,
+      'retry-after': '7',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    })
+    const message: unknown = JSON.parse(body)
+    const data = reason === 'answer.bug' ? { data: { requestId: ID } } : {}
+    const error = {
+      code: expect.any(Number),
+      message: expect.stringMatching(/^[A-Z][A-Za-z ]+$/),
+      ...data,
+    }
+    expect(message).toEqual({ jsonrpc: '2.0', error })
+  })
+
+  it.each([0, 1, '', 'a', 'constructor'])('carries the id %j when it is known', (id) => {
+    const { body } = refusal(new Denied('authorize.condition'), ID, id)
+    expect(JSON.parse(body)).toHaveProperty('id', id)
+  })
+
+  it('does not let a refusal weaken the headers that protect the answer', () => {
+    const headers = { 'content-type': 'text/html', 'x-request-id': 'x', 'cache-control': 'public' }
+    const answer = refusal(new Denied('authorize.condition', { headers }), ID)
+    expect(answer.headers).toMatchObject({
+      'content-type': 'application/json',
+      'x-request-id': ID,
+      'cache-control': 'no-store',
+    })
+  })
+
+  it.each(REASONS)('uses no code that MCP keeps to itself: %s', (reason) => {
+    const { rpcCode, status } = DENIALS[reason]
+    expect([-32700, -32601, -32600, -32603]).toContain(rpcCode)
+    expect(rpcCode === -32603).toBe(status >= 500)
+  })
+})

@@ -1,0 +1,74 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
+import { defineTool, type Tool } from '../src/define.ts'
+import type { PolicyEdit } from './server.ts'
+
+/** What the errors of these tools say. It must not be found in any answer or record. */
+export const SECRET = 'correct horse battery staple'
+
+const annotations = {}
+const output = z.strictObject({ text: z.string().max(4_000_000) })
+const nothing = z.strictObject({})
+
+export const misbehavingTools: readonly Tool[] = [
+  defineTool({
+    name: 'large',
+    title: 'Large',
+    description: 'Returns as many bytes as it is asked for.',
+    annotations,
+    input: z.strictObject({ bytes: z.int().min(0).max(4_000_000) }),
+    output,
+    longRunning: false,
+    run: async ({ bytes }) => ({ text: 'x'.repeat(bytes) }),
+  }),
+  defineTool({
+    name: 'deaf',
+    title: 'Deaf',
+    description: 'Takes its time and does not stop when it is told to.',
+    annotations,
+    input: z.strictObject({ seconds: z.int().min(0).max(600) }),
+    output,
+    longRunning: false,
+    async run({ seconds }) {
+      await sleep(seconds * 1000)
+      return { text: 'done' }
+    },
+  }),
+  defineTool({
+    name: 'forgetful',
+    title: 'Forgetful',
+    description: 'Leaves work behind that fails.',
+    annotations,
+    input: nothing,
+    output,
+    longRunning: false,
+    async run() {
+      void Promise.reject(new Error(SECRET))
+      return { text: 'done' }
+    },
+  }),
+  defineTool({
+    name: 'explosive',
+    title: 'Explosive',
+    description: 'Throws where nobody can catch.',
+    annotations,
+    input: nothing,
+    output,
+    longRunning: false,
+    async run() {
+      setImmediate(() => {
+        throw new Error(SECRET)
+      })
+      return { text: 'done' }
+    },
+  }),
+]
+
+/** Entries for these tools in `access.yaml`. */
+export const misbehavingAccess: PolicyEdit = [
+  'access.yaml',
+  'tools:\n',
+  `tools:\n${misbehavingTools
+    .map(({ name }) => `  ${name}: { scopes: [], timeoutSeconds: 600, why: "for tests" }\n`)
+    .join('')}`,
+]

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { slots } from '../src/slots.ts'
+
+describe('threat: slots that leak or come back twice, a limit wears off or locks a caller out', () => {
+  it('gives each key as many as its limit, and no more', () => {
+    const all = slots(2)
+    expect(all.take('a')).toBeTypeOf('function')
+    expect(all.take('a')).toBeTypeOf('function')
+    expect(all.take('a')).toBeUndefined()
+    expect(all.take('b')).toBeTypeOf('function')
+    expect(all.used()).toBe(3)
+  })
+
+  it('frees one slot however often it is released', () => {
+    const all = slots(2)
+    const release = all.take('a')
+    all.take('a')
+    release?.()
+    release?.()
+    expect(all.used()).toBe(1)
+    expect(all.take('a')).toBeTypeOf('function')
+    expect(all.take('a')).toBeUndefined()
+  })
+
+  it.each(['', 'constructor', '__proto__', 'null'])('counts the key %j like any other', (key) => {
+    const all = slots(1)
+    const release = all.take(key)
+    expect(release).toBeTypeOf('function')
+    expect(all.take(key)).toBeUndefined()
+    release?.()
+    expect(all.take(key)).toBeTypeOf('function')
+  })
+})

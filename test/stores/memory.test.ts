@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { type Store, VALUE_BYTES } from '../../src/stores/store.ts'
+import { describeStore } from './contract.ts'
+
+function makeStore(): { store: Store; advance(ms: number): Promise<void> } {
+  let now = 0
+  const store = memoryStore(() => now)
+  return {
+    store,
+    async advance(ms) {
+      now += ms
+    },
+  }
+}
+
+describeStore('memory', async () => makeStore())
+
+describe('threat: keys that an attacker chooses, tables grow until the process ends', () => {
+  it('forgets the least recently seen of 100,000 keys of a limiter', async () => {
+    const { store } = makeStore()
+    const limiter = store.limiter({ name: 'test', limit: 1, windowSeconds: 60 })
+    await limiter.hit('first')
+    await limiter.hit('second')
+    for (let index = 2; index < 100_000; index += 1) await limiter.hit(`key ${index}`)
+    expect(await limiter.hit('first')).toMatchObject({ allowed: false })
+    await limiter.hit('one too many')
+    expect(await limiter.peek('first')).toMatchObject({ allowed: false })
+    expect(await limiter.peek('second')).toMatchObject({ allowed: true })
+  })
+
+  it('forgets the oldest of 100,000 marks', async () => {
+    const { store } = makeStore()
+    await store.once('first', 60)
+    for (let index = 1; index < 100_000; index += 1) await store.once(`key ${index}`, 60)
+    expect(await store.once('key 1', 60)).toBe(false)
+    await store.once('one too many', 60)
+    expect(await store.once('first', 60)).toBe(true)
+  })
+
+  it('keeps 10,000 owners', async () => {
+    const { store } = makeStore()
+    for (let index = 0; index <= 10_000; index += 1) await store.put(`owner ${index}`, 'a', 'b', 60)
+    expect(await store.get('owner 0', 'a')).toBeUndefined()
+    expect(await store.get('owner 1', 'a')).toBe('b')
+    expect(await store.get('owner 10000', 'a')).toBe('b')
+  })
+
+  it('keeps 256 MiB in all, and drops the owner that was seen last the longest ago', async () => {
+    const { store } = makeStore()
+    const value = 'x'.repeat(VALUE_BYTES)
+    for (let owner = 0; owner < 16; owner += 1) {
+      for (let key = 0; key < 64; key += 1) await store.put(`owner ${owner}`, `${key}`, value, 60)
+    }
+    expect(await store.list('owner 0')).toHaveLength(64)
+    await store.put('owner 2', 'one too many', 'x', 60)
+    expect(await store.list('owner 1')).toEqual([])
+    expect(await store.list('owner 0')).toHaveLength(64)
+    expect(await store.list('owner 2')).toHaveLength(65)
+  })
+
+  it.each<[string, (store: Store, advance: (ms: number) => Promise<void>) => Promise<unknown>]>([
+    ['deleted', (store) => store.delete('owner', 'key')],
+    ['replaced', (store) => store.put('owner', 'key', '', 60)],
+    [
+      'expired',
+      async (store, advance) => {
+        await advance(60_000)
+        await store.list('owner')
+      },
+    ],
+  ])('counts no value that was %s', async (_name, drop) => {
+    const { store, advance } = makeStore()
+    const value = 'x'.repeat(VALUE_BYTES)
+    await store.put('witness', 'key', 'value', 86_400)
+    for (let count = 0; count < 1100; count += 1) {
+      await store.put('owner', 'key', value, 60)
+      await drop(store, advance)
+    }
+    expect(await store.get('witness', 'key')).toBe('value')
+  })
+
+  it('is empty after it was closed', async () => {
+    const { store } = makeStore()
+    await store.put('owner', 'key', 'value', 60)
+    await store.once('mark', 60)
+    await store.close()
+    expect(await store.get('owner', 'key')).toBeUndefined()
+    expect(await store.once('mark', 60)).toBe(true)
+  })
+})
