@@ -13,7 +13,7 @@ import type { Catalog } from './define.ts'
 import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
 import type { Logger } from './log.ts'
 import { type Calls, calls, type ReportFailure } from './mcp/calls.ts'
-import { definitionsOf } from './mcp/definitions.ts'
+import { definitionsOf, paramHeaders } from './mcp/definitions.ts'
 import { createMcp, type Mcp } from './mcp/handler.ts'
 import { requestStates } from './mcp/request-state.ts'
 import { createOutbound } from './outbound.ts'
@@ -104,7 +104,10 @@ export function assemble(options: AssembleOptions): Assembly {
     clientAddress: clientAddress(config.trustedProxies),
     allowedHosts: allowedHosts(config.mode, publicUrl, http.hosts),
     allowedOrigin: allowedOrigin(config, publicUrl, http.origins),
-    preflight: { methods: ['POST'], extraHeaders: keyHeaders(auth.apiKeys.header) },
+    preflight: {
+      methods: ['POST'],
+      extraHeaders: [...keyHeaders(auth.apiKeys.header), ...paramHeaders(definitions)],
+    },
     routes: new Map([
       ['/mcp', ['POST']],
       ...[...documents.keys()].map((path): [string, string[]] => [path, ['GET']]),

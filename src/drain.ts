@@ -24,10 +24,12 @@ export async function drain(options: DrainOptions): Promise<void> {
   const endsMs = performance.now() + drainSeconds * 1000
   const left = (): number => Math.max(0, endsMs - performance.now())
 
-  const closed = listener.drain()
-  await within(left() - ANSWER_MS, assembly.calls.idle())
+  const { answered, closed } = listener.drain()
+  // A request that was accepted may not have become a call yet.
+  const quiet = answered.then(() => assembly.calls.idle())
+  await within(left() - ANSWER_MS, quiet)
   assembly.calls.end()
-  await within(left(), assembly.calls.idle())
+  await within(left(), quiet)
   await assembly.mcp.close()
   await within(left(), closed)
   listener.server.closeAllConnections()

@@ -35,8 +35,13 @@ export interface PublicListener {
   readonly server: Server
   /** Serves requests from now on. Until then, and after `drain`, they get 503. */
   serve(app: Hono<AppEnv>): void
-  /** Refuses new requests and ends connections as they fall idle. Resolves when all are gone. */
-  drain(): Promise<void>
+  /** Refuses new requests from now on, and ends connections as they fall idle. */
+  drain(): {
+    /** When every request that was accepted has its answer or its stream. */
+    readonly answered: Promise<void>
+    /** When all connections are gone. */
+    readonly closed: Promise<void>
+  }
 }
 
 /** How often Node looks for slow headers and bodies, and we for idle connections, ms. */
@@ -64,6 +69,18 @@ export function publicListener(options: ListenOptions): PublicListener {
   const refuse = refuser(options.trail, options.clientAddress)
   let app: Hono<AppEnv> | undefined
   let unavailable: DenyReason = 'listen.starting'
+  const answered = Promise.withResolvers<void>()
+  let waiting = 0
+
+  async function handle(app: Hono<AppEnv>, request: Request, env: AppEnv['Bindings']) {
+    waiting += 1
+    try {
+      return await app.fetch(request, env)
+    } finally {
+      waiting -= 1
+      if (waiting === 0 && unavailable === 'listen.draining') answered.resolve()
+    }
+  }
 
   function serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const current = app
@@ -76,7 +93,7 @@ export function publicListener(options: ListenOptions): PublicListener {
     outgoing.on('timeout', cutStalledReader)
     const isRefused = (): boolean => refuse.isRefused(outgoing)
     const listener = getRequestListener(
-      (request) => current.fetch(request, { incoming, outgoing, isRefused }),
+      (request) => handle(current, request, { incoming, outgoing, isRefused }),
       {
         errorHandler: (error) => {
           const reason = error instanceof RequestError ? 'listen.malformed' : 'answer.bug'
@@ -114,13 +131,14 @@ export function publicListener(options: ListenOptions): PublicListener {
     drain() {
       app = undefined
       unavailable = 'listen.draining'
-      return new Promise((resolve) => {
-        const idle = setInterval(() => server.closeIdleConnections(), DRAIN_INTERVAL_MS)
-        server.close(() => {
-          clearInterval(idle)
-          resolve()
-        })
+      if (waiting === 0) answered.resolve()
+      const closed = Promise.withResolvers<void>()
+      const idle = setInterval(() => server.closeIdleConnections(), DRAIN_INTERVAL_MS)
+      server.close(() => {
+        clearInterval(idle)
+        closed.resolve()
       })
+      return { answered: answered.promise, closed: closed.promise }
     },
   }
 }

@@ -344,14 +344,15 @@ describe('contract: the listener is there before the app and while it drains', (
     busy.write(REQUEST)
     await started.promise
 
-    const drained = listener.drain()
+    const { answered, closed } = listener.drain()
     await idle.closed()
     expect(await exchange({ port }, REQUEST)).toEqual([])
     busy.write(REQUEST)
     release.resolve()
     expect(await busy.answer()).toMatchObject({ status: 200, body: 'finished' })
     expect(await busy.answer()).toMatchObject(UNAVAILABLE)
-    await drained
+    await answered
+    await closed
     expect(audited).toMatchObject([{ event: 'request', status: 503, reason: 'listen.draining' }])
   })
 })

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -46,8 +46,8 @@ export interface Server extends ServerProcess {
   readonly adminUrl: string
   /** The key of development; empty in production and for an anonymous server. */
   readonly key: string
-  /** Calls a tool with that key, as a client of a 2025 revision. */
-  call(name: string, args: object, signal?: AbortSignal): Promise<Response>
+  /** Calls a tool with that key, as a client of that era. */
+  call(name: string, args: object, era?: 'legacy' | 'modern'): Promise<Response>
 }
 
 const running = new Set<ServerProcess>()
@@ -129,23 +129,31 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     port: Number(new URL(url).port),
     adminUrl,
     key,
-    call: (name, args, signal) =>
+    call: (name, args, era = 'legacy') =>
       fetch(url, {
         method: 'POST',
         headers: {
           authorization: `Bearer ${key}`,
           'content-type': 'application/json',
           accept: 'application/json, text/event-stream',
+          ...(era === 'modern' ? MODERN_HEADERS : {}),
+          ...(era === 'modern' ? { 'mcp-name': name } : {}),
         },
-        body: callOf(name, args),
-        ...(signal === undefined ? {} : { signal }),
+        body: callOf(name, args, 1, era === 'modern' ? MODERN_META : undefined),
       }),
   }
 }
 
-/** A `tools/call` of a 2025 revision, as JSON text. */
-export function callOf(name: string, args: object, id: string | number = 1): string {
-  const params = { name, arguments: args }
+const MODERN_HEADERS = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call' }
+const MODERN_META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1.0.0' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+
+/** A `tools/call` as JSON text: of a 2025 revision without `_meta`. */
+export function callOf(name: string, args: object, id: string | number = 1, meta?: object): string {
+  const params = { name, arguments: args, _meta: meta }
   return JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params })
 }
 
@@ -174,6 +182,7 @@ async function listening(server: ServerProcess): Promise<Partial<Record<string, 
 export function editedPolicies(edits: readonly PolicyEdit[]): string {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-policies-'))
   folders.add(folder)
+  chmodSync(folder, 0o755) // Other users run the server, too.
   cpSync(join(ROOT, 'policies'), folder, { recursive: true })
   for (const [file, from, to] of edits) {
     const path = join(folder, file)

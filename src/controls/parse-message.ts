@@ -94,7 +94,7 @@ function decode(body: Buffer): string {
  *
  * @throws {Denied} when the text is not one JSON-RPC request or notification (JSON-RPC 2.0 §4).
  */
-export function messageOf(text: string, maxDepth: number): Message {
+function messageOf(text: string, maxDepth: number): Message {
   const fault = scanJson(text, maxDepth)
   if (fault !== undefined) throw new Denied(`parse-message.${fault}`)
   let value: unknown

@@ -28,6 +28,18 @@ export interface Definitions {
   readonly prompts: ReadonlyMap<string, { readonly prompt: Prompt; readonly listed: ListedPrompt }>
 }
 
+/** The headers that repeat parameters of tools (`x-mcp-header`), which a browser must be let send. */
+export function paramHeaders({ tools }: Definitions): readonly string[] {
+  const properties = [...tools.values()].flatMap(({ listed }) =>
+    Object.values(listed.inputSchema.properties ?? {}),
+  )
+  return properties.flatMap((property) =>
+    typeof property === 'object' && property !== null && 'x-mcp-header' in property
+      ? [`Mcp-Param-${String(property['x-mcp-header'])}`]
+      : [],
+  )
+}
+
 export function definitionsOf(catalog: Catalog): Definitions {
   return {
     tools: new Map(catalog.tools.map((tool) => [tool.name, toolDefinition(tool)])),

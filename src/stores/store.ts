@@ -25,8 +25,6 @@ export interface LimiterOptions {
 /**
  * Shared short-lived state behind one port. Memory in one process, Redis between several; both pass
  * the contract test in `test/stores/contract.ts`. Everything expires, everything is bounded.
- *
- * @throws {StoreUnavailable} from every method when the backing service does not answer.
  */
 export interface Store {
   limiter(options: LimiterOptions): Limiter
@@ -51,11 +49,3 @@ export interface Store {
 export const SPACE_KEYS = 100
 /** Size of one stored value, UTF-8 bytes. */
 export const VALUE_BYTES = 262_144
-
-/** The backing service does not answer. Callers decide what that means; they never guess. */
-export class StoreUnavailable extends Error {
-  constructor(options?: { cause?: unknown }) {
-    super('The shared store is unavailable', options)
-    this.name = 'StoreUnavailable'
-  }
-}

@@ -392,6 +392,8 @@ describe('threat: what is not a token, the parser is the target', () => {
     ['a payload that is not JSON', async () => withPart(await sign(), 1, 'AAAA')],
     ['a payload that is a list', async () => withPart(await sign(), 1, base64url([]))],
     ['a payload that is a string', async () => withPart(await sign(), 1, base64url('payload'))],
+    ['a payload that is not UTF-8', async () => withPart(await sign(), 1, '_w')],
+    ['a payload too deep', () => sign({ nested: JSON.parse('['.repeat(17) + ']'.repeat(17)) })],
     ['one byte over 8 KiB', () => `${'a'.repeat(8189)}.b.c`],
   ])('refuses %s', async (_name, make) => {
     expect(await faultOf(await make())).toBe('shape')
@@ -552,6 +554,13 @@ describe('contract: verified tokens are remembered for a moment', () => {
     const ways = strategy()
     const token = credential(await sign())
     expect(ways.knows(token, NOW_MS)).toBe(false)
+    await ways.verify(token, NOW_MS)
+    expect(ways.knows(token, NOW_MS)).toBe(true)
+  })
+
+  it('knows a token that had to wait for the first keys', async () => {
+    const token = credential(await sign())
+    const ways = strategy()
     await ways.verify(token, NOW_MS)
     expect(ways.knows(token, NOW_MS)).toBe(true)
   })

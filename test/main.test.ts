@@ -1,0 +1,389 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { verifyLines } from '../src/audit/chain.ts'
+import { secretRing } from '../src/secrets.ts'
+import { misbehavingAccess, SECRET } from './misbehaving-tools.ts'
+import { connect, exchange } from './raw-http.ts'
+import {
+  type AuditRecord,
+  type PolicyEdit,
+  type Server,
+  type ServerOptions,
+  type ServerProcess,
+  spawnServer,
+  startServer,
+  stopServers,
+} from './server.ts'
+import { BODY, CLOSE, filled, LENGTH, post } from './wire.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'gatehouse-main-'))
+process.once('exit', () => rmSync(folder, { recursive: true }))
+afterEach(stopServers)
+
+const codeOf = (record: AuditRecord): string => record.metadata.event_code
+const root = randomBytes(32)
+
+/** Every record of a whole run: chained, begun by `server.start`, ended by `server.stop`. */
+function expectWholeTrail(server: ServerProcess, cause: 'signal' | 'crash'): void {
+  const lines = server.stdout().trimEnd().split('\n')
+  const verdict = verifyLines(lines.map(Buffer.from), secretRing([root])('audit-mac'))
+  expect(verdict).toMatchObject({ ok: true, records: lines.length })
+  const records = server.audited()
+  expect(codeOf(records[0])).toBe('server.start')
+  expect(records.at(-1)).toMatchObject({
+    metadata: { event_code: 'server.stop' },
+    status_code: cause,
+  })
+  expect(records.filter((record) => codeOf(record) === 'server.stop')).toHaveLength(1)
+}
+
+/** Ids of the requests that have a record of this kind. */
+function requestsWith(server: ServerProcess, code: string): string[] {
+  return server
+    .audited()
+    .filter((record) => codeOf(record) === code)
+    .map((record) => record.metadata.correlation_uid)
+    .toSorted()
+}
+
+function misbehaving(env: Readonly<Record<string, string>>, ...more: PolicyEdit[]): ServerOptions {
+  return {
+    entry: 'test/misbehaving-server.ts',
+    env: { MCP_SECRET: root.toString('base64'), ...env },
+    policies: [misbehavingAccess, ...more],
+  }
+}
+
+describe('threat: a server that starts although its settings or policies are wrong', () => {
+  const BAD = 'not-to-be-shown'
+  const file = (name: string, text: string): string => {
+    const path = join(folder, name)
+    writeFileSync(path, text)
+    return path
+  }
+
+  it.each<[string, ServerOptions, string[]]>([
+    [
+      'several settings',
+      {
+        env: {
+          PORT: BAD,
+          LOG_LEVEL: BAD,
+          MCP_SECRET: BAD,
+          MCP_PUBLIC_URL: `ftp://${BAD}`,
+          MCP_TRUSTED_PROXIES: '0.0.0.0/0',
+          MCP_API_KEYS_FILE: `/${BAD}`,
+          MCP_FORBIDDEN: BAD,
+        },
+      },
+      [
+        'PORT',
+        'LOG_LEVEL',
+        'MCP_SECRET',
+        'MCP_PUBLIC_URL',
+        'MCP_TRUSTED_PROXIES',
+        'MCP_API_KEYS_FILE',
+        'MCP_FORBIDDEN',
+      ],
+    ],
+    [
+      'several policies',
+      {
+        policies: [
+          ['http.yaml', 'origins: []', `origins: [{ value: "https://*.${BAD}", why: "any" }]`],
+          ['limits.yaml', 'headersMs: 8000', 'headersMs: 80000'],
+          ['access.yaml', '  whoami: { scopes: []', `  whoami: { scopes: ["${BAD} ${BAD}"]`],
+          ['audit.yaml', 'principal: clear', `principal: ${BAD}`],
+        ],
+      },
+      [
+        'http.yaml origins.0.value',
+        'limits.yaml timeouts.headersMs',
+        'access.yaml tools.whoami.scopes.0',
+        'audit.yaml principal',
+      ],
+    ],
+    [
+      'tools without entry, entries without tool',
+      { policies: [['access.yaml', '  echo:', '  parrot:']] },
+      ['access.yaml tools.echo', 'access.yaml tools.parrot'],
+    ],
+    [
+      'an audit file that cannot be written',
+      { env: { MCP_AUDIT_FILE: `/${BAD}/a` } },
+      ['MCP_AUDIT_FILE'],
+    ],
+    ['a full audit disk', { env: { MCP_AUDIT_FILE: '/dev/full' } }, ['MCP_AUDIT_FILE']],
+    [
+      'keys that cannot be read',
+      { env: { MCP_API_KEYS_FILE: file('keys.json', `{"keys":"${BAD}"}`) } },
+      ['key file keys'],
+    ],
+    [
+      'a certificate that is none',
+      { env: { MCP_TLS_CERT_FILE: file('tls.crt', BAD), MCP_TLS_KEY_FILE: file('tls.key', BAD) } },
+      ['MCP_TLS_CERT_FILE'],
+    ],
+    [
+      'nobody who could authenticate',
+      { policies: [['auth.yaml', 'enabled: true', 'enabled: false']], env: {} },
+      ['MCP_API_KEYS_FILE'],
+    ],
+  ])('ends with 78 and names %s', async (_name, options, names) => {
+    const server = spawnServer(options)
+    expect(await server.exited).toBe(78)
+    expect(server.stderr()).toMatch(/^Gatehouse cannot start:\n/)
+    const named = server
+      .stderr()
+      .trimEnd()
+      .split('\n')
+      .slice(1)
+      .map((line) => line.slice(0, line.indexOf(': ')).trim())
+    expect(new Set(named)).toEqual(new Set(names))
+    expect(server.stderr()).not.toContain(BAD)
+    expect(server.stdout()).toBe('')
+  })
+
+  it.each(['PORT', 'ADMIN_PORT'])(
+    'ends with 69 when %s is taken, and leaves no record',
+    async (name) => {
+      const other = createServer().listen(0, '127.0.0.1')
+      await once(other, 'listening')
+      const address = other.address()
+      const port = address !== null && typeof address === 'object' ? address.port : 0
+      const server = spawnServer({ env: { [name]: String(port) } })
+      expect(await server.exited).toBe(69)
+      expect(server.stderr()).toContain(`${name}: `)
+      expect(server.stdout()).toBe('')
+      other.close()
+    },
+  )
+})
+
+describe('threat: a development server that others reach', () => {
+  const outside = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ internal, family }) => !internal && family === 'IPv4')?.address
+
+  it.runIf(outside !== undefined)('takes no connection but from loopback', async () => {
+    const server = await startServer()
+    const { socket } = connect({ port: server.port, host: outside ?? '' })
+    await expect(once(socket, 'connect')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    expect((await server.call('echo', { text: 'from loopback' })).status).toBe(200)
+  })
+
+  it('does not bind to anything else', async () => {
+    const server = spawnServer({ env: { HOST: '0.0.0.0', ADMIN_HOST: '0.0.0.0' } })
+    expect(await server.exited).toBe(78)
+    expect(server.stderr()).toMatch(/ {2}HOST: .*\n {2}ADMIN_HOST: /)
+  })
+})
+
+describe('threat: production with more rights than it needs, or with the habits of development', () => {
+  const isRoot = process.getuid?.() === 0
+  const NOBODY = 65_534
+
+  /** Settings of a production server behind a TLS proxy, and the key of its one caller. */
+  function production(): { env: Record<string, string>; key: string } {
+    const keys = join(folder, `production-${randomBytes(4).toString('hex')}.json`)
+    const args = ['create', '--name', 'ci', '--scopes', 'mcp:use', '--days', '1', '--file', keys]
+    const key = execFileSync(process.execPath, ['src/cli/keys.ts', ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    if (isRoot) {
+      chownSync(folder, NOBODY, NOBODY)
+      chownSync(keys, NOBODY, NOBODY)
+    }
+    const env = {
+      NODE_ENV: 'production',
+      MCP_SECRET: root.toString('base64'),
+      MCP_PUBLIC_URL: 'https://mcp.example.com/mcp',
+      MCP_API_KEYS_FILE: keys,
+      MCP_BEHIND_TLS_PROXY: 'true',
+      MCP_TRUSTED_PROXIES: '127.0.0.0/8',
+    }
+    return { env, key: key.trim() }
+  }
+  const unprivileged = isRoot ? { uid: NOBODY } : {}
+
+  it.runIf(isRoot)('refuses to run as root', async () => {
+    const server = spawnServer({ env: production().env })
+    expect(await server.exited).toBe(78)
+    expect(server.stderr()).toMatch(/^Gatehouse cannot start:\n {2}uid: .*\n$/)
+  })
+
+  it('serves its public name alone, and prints no secret', async () => {
+    const { env, key } = production()
+    const server = await startServer({ env, ...unprivileged })
+    const call = post(LENGTH, CLOSE) + BODY
+    const own = filled(call.replace('AUTHORITY', 'mcp.example.com'), { port: server.port, key })
+    expect(await exchange(server, own)).toMatchObject([{ status: 200 }])
+    const loopback = filled(call, { port: server.port, key })
+    expect(await exchange(server, loopback)).toMatchObject([{ status: 421 }])
+
+    expect(await server.stop()).toBe(0)
+    expectWholeTrail(server, 'signal')
+    for (const secret of [key, root.toString('base64'), root.toString('hex')]) {
+      expect(server.stdout() + server.stderr()).not.toContain(secret)
+    }
+    for (const line of server.stderr().trimEnd().split('\n')) {
+      expect(JSON.parse(line)).toMatchObject({ level: 'info' })
+    }
+  })
+
+  it('survives work that fails in the background, and says so without its message', async () => {
+    const { env, key } = production()
+    const server = await startServer({ ...misbehaving(env), ...unprivileged })
+    const call = (name: string): Promise<unknown> => {
+      const body = JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'tools/call',
+        params: { name, arguments: {} },
+      })
+      const head = post(`Content-Length: ${body.length}`, CLOSE).replace(
+        'AUTHORITY',
+        'mcp.example.com',
+      )
+      return exchange(server, filled(head + body, { port: server.port, key }))
+    }
+    expect(await call('forgetful')).toMatchObject([{ status: 200 }])
+    const fault = await server.recorded((record) => codeOf(record) === 'fault')
+    expect(fault.status_code).toBe('unhandled-rejection')
+    expect(await call('whoami')).toMatchObject([{ status: 200 }])
+
+    expect(await server.stop()).toBe(0)
+    expectWholeTrail(server, 'signal')
+    expect(server.stderr()).toContain('Background work failed')
+    expect(server.stdout() + server.stderr()).not.toContain(SECRET)
+  })
+})
+
+describe('contract: the end of the process loses no call that it accepted', () => {
+  const roomy: PolicyEdit[] = [
+    ['limits.yaml', 'concurrentCalls: 32', 'concurrentCalls: 100'],
+    ['access.yaml', 'concurrentCallsPerPrincipal: 4', 'concurrentCallsPerPrincipal: 100'],
+  ]
+
+  async function readiness(server: Server): Promise<unknown> {
+    const response = await fetch(`${server.adminUrl}/readyz`)
+    return response.json()
+  }
+
+  it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 on %s when nothing runs', async (signal) => {
+    const server = await startServer(misbehaving({}))
+    expect(await readiness(server)).toMatchObject({ status: 'ok', drain: 'ok' })
+    expect(await server.stop(signal)).toBe(0)
+    expectWholeTrail(server, 'signal')
+    expect(server.audited()).toHaveLength(2)
+  })
+
+  it.each(['legacy', 'modern'] as const)(
+    'finishes 50 calls of %s clients that run on SIGTERM',
+    async (era) => {
+      const server = await startServer(misbehaving({}, ...roomy))
+      const documents = Array.from({ length: 8 }, (_, index) => ({ name: `${index}`, text: 'a' }))
+      const calls = Array.from({ length: 50 }, async (_, index) => {
+        const [name, args] =
+          index % 2 === 0 ? ['echo', { text: 'a' }] : ['process_documents', { documents }]
+        try {
+          const response = await server.call(String(name), Object(args), era)
+          return { id: response.headers.get('x-request-id'), text: await response.text() }
+        } catch {
+          return undefined // Not accepted: the listener was closed before.
+        }
+      })
+      const decisions = (): number => requestsWith(server, 'decision').length
+      await server.recorded(() => decisions() >= 20)
+      expect(await server.stop()).toBe(0)
+
+      const answers = (await Promise.all(calls)).filter((answer) => answer !== undefined)
+      const accepted = requestsWith(server, 'decision')
+      expect(accepted.length).toBeGreaterThanOrEqual(20)
+      expect(requestsWith(server, 'outcome')).toEqual(accepted)
+      const done = answers.filter(({ text }) => /reportId|"text"|shutting down/.test(text))
+      expect(done.map(({ id }) => id).toSorted()).toEqual(accepted)
+      expectWholeTrail(server, 'signal')
+    },
+  )
+
+  it.each(['legacy', 'modern'] as const)(
+    'answers a call of a %s client that outlives the drain time',
+    async (era) => {
+      const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '2' }))
+      const answered = server
+        .call('deaf', { seconds: 600 }, era)
+        .then((response) => response.text())
+      await server.recorded((record) => codeOf(record) === 'decision')
+      expect(await server.stop()).toBe(0)
+      expect(await answered).toContain('shutting down')
+      expect(server.audited().filter((record) => codeOf(record) === 'outcome')).toMatchObject([
+        { status_code: 'shut-down' },
+      ])
+      expectWholeTrail(server, 'signal')
+    },
+  )
+
+  it('says on its probes that it drains, and ends calls at once on a second SIGTERM', async () => {
+    const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '120' }))
+    const answered = server.call('deaf', { seconds: 600 }).then((response) => response.text())
+    await server.recorded((record) => codeOf(record) === 'decision')
+    server.child.kill('SIGTERM')
+    await expect
+      .poll(() => readiness(server), { interval: 20 })
+      .toMatchObject({ status: 'unavailable', drain: 'draining' })
+    expect((await fetch(`${server.adminUrl}/livez`)).status).toBe(200)
+
+    expect(await server.stop()).toBe(0)
+    expect(await answered).toContain('shutting down')
+    expectWholeTrail(server, 'signal')
+  })
+
+  it('records an error that escaped every handler, finishes what runs, and ends with 1', async () => {
+    const server = await startServer(misbehaving({}))
+    const running = server.call('deaf', { seconds: 1 }).then((response) => response.text())
+    await server.recorded((record) => codeOf(record) === 'decision')
+    await server.call('explosive', {}).catch(() => undefined)
+
+    expect(await server.exited).toBe(1)
+    expect(await running).toContain('done')
+    const faults = server.audited().filter((record) => codeOf(record) === 'fault')
+    expect(faults).toMatchObject([{ status_code: 'uncaught-exception' }])
+    expect(requestsWith(server, 'outcome')).toEqual(requestsWith(server, 'decision'))
+    expectWholeTrail(server, 'crash')
+    expect(server.stderr()).toContain('An error escaped every handler')
+    expect(server.stdout()).not.toContain(SECRET)
+  })
+
+  it('ends with 1 when it crashes while it drains', async () => {
+    const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '120' }))
+    const running = server.call('deaf', { seconds: 600 }).then((response) => response.text())
+    const exploding = connect(server)
+    await once(exploding.socket, 'connect')
+    await server.recorded((record) => codeOf(record) === 'decision')
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: { name: 'explosive', arguments: {} },
+    })
+    exploding.write(filled(post(`Content-Length: ${body.length}`, 'Expect: 100-continue'), server))
+    await exploding.answer()
+    server.child.kill('SIGTERM')
+    await expect
+      .poll(() => readiness(server), { interval: 20 })
+      .toMatchObject({ drain: 'draining' })
+    exploding.write(body)
+
+    expect(await server.exited).toBe(1)
+    expect(await running).toContain('shutting down')
+    expectWholeTrail(server, 'signal')
+  })
+})

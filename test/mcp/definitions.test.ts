@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { defineTool } from '../../src/define.ts'
+import { definitionsOf, paramHeaders } from '../../src/mcp/definitions.ts'
+import { tools } from '../../src/tools/index.ts'
+import { HOST, testApp } from '../app.ts'
+
+const query = defineTool({
+  name: 'query',
+  title: 'Query',
+  description: 'Runs a query in a region.',
+  annotations: { readOnlyHint: true },
+  input: z.strictObject({
+    region: z.string().max(32).describe('Region.').meta({ 'x-mcp-header': 'Region' }),
+  }),
+  output: z.strictObject({ region: z.string() }),
+  longRunning: false,
+  run: async ({ region }) => ({ region }),
+})
+
+describe('contract: what callers see of a tool', () => {
+  it('lists each tool as MCP wants it, with JSON Schema made once', () => {
+    const { tools: defined } = definitionsOf({ tools, resources: [], prompts: [] })
+    for (const [name, { listed, inputSchema }] of defined) {
+      expect(listed).toMatchObject({ name, inputSchema: { type: 'object' } })
+      const schema = inputSchema({ value: {} })['~standard'].jsonSchema
+      expect(schema.input({ target: 'draft-2020-12' })).toBe(listed.inputSchema)
+    }
+  })
+
+  it('names the headers that repeat parameters, and only those', () => {
+    expect(paramHeaders(definitionsOf({ tools: [query], resources: [], prompts: [] }))).toEqual([
+      'Mcp-Param-Region',
+    ])
+    expect(paramHeaders(definitionsOf({ tools, resources: [], prompts: [] }))).toEqual([])
+  })
+
+  it('lets a browser send them', async () => {
+    const app = testApp({
+      catalog: { tools: [query], resources: [], prompts: [] },
+      policies: (policies) => ({
+        ...policies,
+        access: {
+          tools: {
+            query: { scopes: [], listed: false, timeoutSeconds: 60, why: 'a test of headers' },
+          },
+          resources: {},
+          prompts: {},
+        },
+        http: {
+          ...policies.http,
+          origins: [{ value: 'https://console.example.com', why: 'a test of headers' }],
+        },
+      }),
+    })
+    const { headers } = await app.send({
+      method: 'OPTIONS',
+      wire: [
+        ['host', HOST],
+        ['origin', 'https://console.example.com'],
+        ['access-control-request-method', 'POST'],
+      ],
+    })
+    expect(headers.get('access-control-allow-headers')).toContain('Mcp-Param-Region')
+    app.close()
+  })
+})
