@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import product from '../package.json' with { type: 'json' }
 import { compileRules } from './access/rules.ts'
+import { allScopes } from './access/scopes.ts'
 import type { AppParts } from './app.ts'
 import type { AuditTrail } from './audit/trail.ts'
 import { strategies } from './auth/index.ts'
@@ -10,24 +11,22 @@ import { clientAddress } from './client-address.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import type { Catalog } from './define.ts'
-import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
+import { type Addresses, allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
 import type { Logger } from './log.ts'
 import { type Calls, calls, type ReportFailure } from './mcp/calls.ts'
 import { definitionsOf, paramHeaders } from './mcp/definitions.ts'
 import { createMcp, type Mcp } from './mcp/handler.ts'
 import { requestStates } from './mcp/request-state.ts'
 import { createOutbound } from './outbound.ts'
-import type { AccessEntry, Policies } from './policy.ts'
+import type { Policies } from './policy.ts'
 import { Problems } from './problems.ts'
 import type { SecretRing } from './secrets.ts'
 import type { Store } from './stores/store.ts'
 
-export interface AssembleOptions {
+export interface AssembleOptions extends Addresses {
   readonly config: Config
   readonly policies: Policies
   readonly catalog: Catalog
-  /** Canonical resource URI; in development it follows from the bound port. */
-  readonly publicUrl: string
   readonly ephemeralKey: KeyRecord | undefined // optional: api-key
   readonly ring: SecretRing
   readonly store: Store
@@ -102,8 +101,8 @@ export function assemble(options: AssembleOptions): Assembly {
     limits,
     tls: config.tls !== undefined,
     clientAddress: clientAddress(config.trustedProxies),
-    allowedHosts: allowedHosts(config.mode, publicUrl, http.hosts),
-    allowedOrigin: allowedOrigin(config, publicUrl, http.origins),
+    allowedHosts: allowedHosts(config.mode, options, http.hosts),
+    allowedOrigin: allowedOrigin(config, options, http.origins),
     preflight: {
       methods: ['POST'],
       extraHeaders: [...keyHeaders(auth.apiKeys.header), ...paramHeaders(definitions)],
@@ -140,15 +139,6 @@ export function assemble(options: AssembleOptions): Assembly {
       for (const way of ways) way.close()
     },
   }
-}
-
-/** Every scope that some operation takes, sorted. */
-export function allScopes({ auth, access }: Policies): readonly string[] {
-  const entries = [access.tools, access.resources, access.prompts].flatMap(
-    Object.values<AccessEntry>,
-  )
-  const scopes = entries.flatMap((entry) => entry.scopes)
-  return [...new Set([auth.baseScope, ...scopes])].toSorted()
 }
 
 const NO_WAY_IN = {

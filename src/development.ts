@@ -12,25 +12,37 @@ import type { HttpPolicy } from './policy.ts'
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'] as const
 const LOOPBACK_ORIGIN = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?$/
 
-/** Allowed values of `Host`, lower case. The first is that of the public URL. */
+/** Where this process is reached. */
+export interface Addresses {
+  /** Canonical resource URI. */
+  readonly publicUrl: string
+  /** Scheme, address and port of the listener itself, such as `http://127.0.0.1:3000`. */
+  readonly bound: string
+}
+
+/** Allowed values of `Host`, lower case. */
 export function allowedHosts(
   mode: Config['mode'],
-  publicUrl: string,
+  { publicUrl, bound }: Addresses,
   hosts: HttpPolicy['hosts'],
 ): readonly string[] {
-  const { host, port } = new URL(publicUrl)
-  const local = mode === 'development' ? LOOPBACK.map((name) => `${name}:${port}`) : []
-  return [host, ...hosts, ...local]
+  const local = mode === 'development' ? loopback(bound).map(({ host }) => host) : []
+  return [new URL(publicUrl).host, ...hosts, ...local]
+}
+
+/** The listener under each name of this machine. A port that is the default of the scheme is left out. */
+function loopback(bound: string): readonly URL[] {
+  const { protocol, port } = new URL(bound)
+  return LOOPBACK.map((name) => new URL(`${protocol}//${name}:${port}`))
 }
 
 /** In development any page of this machine may call; without authentication only the server's own. */
 export function allowedOrigin(
   { mode, anonymous }: Pick<Config, 'mode' | 'anonymous'>,
-  publicUrl: string,
+  { bound }: Addresses,
   origins: HttpPolicy['origins'],
 ): AllowedOrigin {
-  const { protocol, port } = new URL(publicUrl)
-  const own = LOOPBACK.map((name) => `${protocol}//${name}:${port}`)
+  const own = loopback(bound).map(({ origin }) => origin)
   const allowed = new Set(anonymous ? own : origins.map(({ value }) => value))
   if (mode === 'production' || anonymous) return (origin) => allowed.has(origin)
   return (origin) => allowed.has(origin) || LOOPBACK_ORIGIN.test(origin)

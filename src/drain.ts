@@ -21,7 +21,7 @@ const ANSWER_MS = 1000
  */
 export async function drain(options: DrainOptions): Promise<void> {
   const { listener, assembly, trail, drainSeconds, cause } = options
-  const endsMs = performance.now() + drainSeconds * 1000
+  const endsMs = performance.now() + Math.max(drainSeconds * 1000, ANSWER_MS)
   const left = (): number => Math.max(0, endsMs - performance.now())
 
   const { answered, closed } = listener.drain()
@@ -33,6 +33,7 @@ export async function drain(options: DrainOptions): Promise<void> {
   await assembly.mcp.close()
   await within(left(), closed)
   listener.server.closeAllConnections()
+  await within(ANSWER_MS, closed) // What was cut leaves its record, too.
   assembly.close()
   trail.write({ event: 'server.stop', cause })
   await trail.close()

@@ -1,12 +1,4 @@
-import { readFileSync } from 'node:fs'
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Hono } from 'hono'
@@ -17,7 +9,7 @@ import type { AppEnv } from './context.ts'
 import type { DenyReason } from './errors.ts'
 import { isWithin, networkList } from './networks.ts'
 import type { LimitsPolicy } from './policy.ts'
-import { Problems } from './problems.ts'
+import { publicServer } from './public-server.ts'
 import { refuser } from './refuse.ts'
 import { slots } from './slots.ts'
 
@@ -39,13 +31,12 @@ export interface PublicListener {
   drain(): {
     /** When every request that was accepted has its answer or its stream. */
     readonly answered: Promise<void>
-    /** When all connections are gone. */
+    /** When all connections are gone and all answers have ended, so that each is on record. */
     readonly closed: Promise<void>
   }
 }
 
-/** How often Node looks for slow headers and bodies, and we for idle connections, ms. */
-const CHECK_INTERVAL_MS = 1000
+/** How often idle connections are ended while draining, ms. */
 const DRAIN_INTERVAL_MS = 50
 
 /**
@@ -63,14 +54,22 @@ const DRAIN_INTERVAL_MS = 50
  * @throws {Problems} when a file of `tls` is not what its setting says.
  */
 export function publicListener(options: ListenOptions): PublicListener {
-  const { limits, tls } = options
-  const settings = serverSettings(limits)
-  const server = tls === undefined ? createServer(settings) : tlsServer(settings, tls)
+  const { limits } = options
+  const server = publicServer(limits, options.tls)
   const refuse = refuser(options.trail, options.clientAddress)
   let app: Hono<AppEnv> | undefined
   let unavailable: DenyReason = 'listen.starting'
-  const answered = Promise.withResolvers<void>()
+  let closed = false
+  /** Requests that the app has not answered yet, and answers that have not ended. */
   let waiting = 0
+  let open = 0
+  const allAnswered = Promise.withResolvers<void>()
+  const allEnded = Promise.withResolvers<void>()
+
+  function settle(): void {
+    if (unavailable === 'listen.draining' && waiting === 0) allAnswered.resolve()
+    if (closed && open === 0) allEnded.resolve()
+  }
 
   async function handle(app: Hono<AppEnv>, request: Request, env: AppEnv['Bindings']) {
     waiting += 1
@@ -78,7 +77,7 @@ export function publicListener(options: ListenOptions): PublicListener {
       return await app.fetch(request, env)
     } finally {
       waiting -= 1
-      if (waiting === 0 && unavailable === 'listen.draining') answered.resolve()
+      settle()
     }
   }
 
@@ -91,6 +90,11 @@ export function publicListener(options: ListenOptions): PublicListener {
     }
     refuse.track(incoming, outgoing)
     outgoing.on('timeout', cutStalledReader)
+    open += 1
+    outgoing.once('close', () => {
+      open -= 1
+      settle()
+    })
     const isRefused = (): boolean => refuse.isRefused(outgoing)
     const listener = getRequestListener(
       (request) => handle(current, request, { incoming, outgoing, isRefused }),
@@ -120,8 +124,6 @@ export function publicListener(options: ListenOptions): PublicListener {
     else refuse.connection(socket, REASONS.get(error.code ?? '') ?? 'listen.malformed')
   })
   limitConnections(server, options)
-  // Without an answer to wait for Node cuts the connection by itself: `keepAliveTimeout` rests on that.
-  server.timeout = limits.timeouts.slowReaderMs
 
   return {
     server,
@@ -131,14 +133,14 @@ export function publicListener(options: ListenOptions): PublicListener {
     drain() {
       app = undefined
       unavailable = 'listen.draining'
-      if (waiting === 0) answered.resolve()
-      const closed = Promise.withResolvers<void>()
       const idle = setInterval(() => server.closeIdleConnections(), DRAIN_INTERVAL_MS)
       server.close(() => {
         clearInterval(idle)
-        closed.resolve()
+        closed = true
+        settle()
       })
-      return { answered: answered.promise, closed: closed.promise }
+      settle()
+      return { answered: allAnswered.promise, closed: allEnded.promise }
     },
   }
 }
@@ -160,48 +162,10 @@ function isPlainlyFramed({ headers }: IncomingMessage): boolean {
   return coding === undefined || coding.toLowerCase() === 'chunked'
 }
 
-function serverSettings({ headers, timeouts }: LimitsPolicy): ServerOptions {
-  return {
-    requireHostHeader: false,
-    insecureHTTPParser: false,
-    maxHeaderSize: headers.bytes,
-    headersTimeout: timeouts.headersMs,
-    requestTimeout: timeouts.requestMs,
-    keepAliveTimeout: timeouts.keepAliveMs,
-    connectionsCheckingInterval: CHECK_INTERVAL_MS,
-    noDelay: true,
-  }
-}
-
-/** @throws {Problems} when the files are not a certificate and its key. */
-function tlsServer(settings: ServerOptions, tls: NonNullable<Config['tls']>): Server {
-  try {
-    return createTlsServer({ ...settings, ...tlsSettings(tls) })
-  } catch {
-    // What OpenSSL says is about bytes of the files. The person needs the names.
-    const message = 'must be a certificate chain in PEM for the private key in MCP_TLS_KEY_FILE'
-    throw new Problems([{ field: 'MCP_TLS_CERT_FILE', message }])
-  }
-}
-
-function tlsSettings({ certFile, keyFile, clientCaFile }: NonNullable<Config['tls']>) {
-  return {
-    cert: readFileSync(certFile),
-    key: readFileSync(keyFile),
-    minVersion: 'TLSv1.2' as const,
-    handshakeTimeout: 10_000,
-    ALPNProtocols: ['http/1.1'],
-    ...(clientCaFile === undefined
-      ? {}
-      : { ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized: true }),
-  }
-}
-
 function limitConnections(server: Server, options: ListenOptions): void {
   const { limits, clientAddress } = options
   const proxies = networkList(options.trustedProxies)
   const connections = slots(limits.address.connections)
-  server.maxConnections = limits.connections
 
   server.on('connection', (socket: Socket) => {
     const peer = clientAddress(socket.remoteAddress, [])

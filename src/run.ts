@@ -1,7 +1,8 @@
 import product from '../package.json' with { type: 'json' }
+import { allScopes } from './access/scopes.ts' // optional: api-key
 import { adminListener } from './admin/probes.ts'
 import { createApp } from './app.ts'
-import { allScopes, assemble } from './assemble.ts'
+import { assemble } from './assemble.ts'
 import { createAuditTrail } from './audit/audit-trail.ts'
 import { openSink, type Sink } from './audit/sink.ts'
 import { ephemeralKey } from './auth/ephemeral-key.ts' // optional: api-key
@@ -70,6 +71,7 @@ async function start(catalog: Catalog): Promise<void> {
     policies,
     catalog,
     publicUrl,
+    bound,
     ephemeralKey: ephemeral?.record, // optional: api-key
     ring,
     store: memoryStore(),

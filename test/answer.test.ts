@@ -1,6 +1,9 @@
+import { Hono } from 'hono'
 import { describe, expect, it } from 'vitest'
-import { refusal } from '../src/answer.ts'
+import { answer, refusal } from '../src/answer.ts'
+import type { AppEnv } from '../src/context.ts'
 import { DENIALS, Denied, type DenyReason } from '../src/errors.ts'
+import type { Log, Logger } from '../src/log.ts'
 import { testApp } from './app.ts'
 
 const REASONS = Object.keys(DENIALS).filter((name): name is DenyReason => name in DENIALS)
@@ -65,6 +68,42 @@ describe('threat: an error that talks, a caller learns what it should not', () =
   })
 })
 
+describe('contract: what the log learns of an answer', () => {
+  /** The lines that answering with this error leaves in the log. */
+  async function logged(error: Error): Promise<readonly unknown[][]> {
+    const lines: unknown[][] = []
+    const at =
+      (severity: string): Log =>
+      (message, fields) =>
+        lines.push([severity, message, fields])
+    const logger: Logger = {
+      fatal: at('fatal'),
+      error: at('error'),
+      warn: at('warn'),
+      info: at('info'),
+      debug: at('debug'),
+    }
+    const app = new Hono<AppEnv>()
+    app.onError(answer(logger, () => ({})))
+    app.use(async (c) => {
+      c.set('requestId', ID)
+      c.set('headers', new Map())
+      throw error
+    })
+    await app.request('/')
+    return lines
+  }
+
+  it('is told of a bug, once, under the request id', async () => {
+    const error = new Error('canary-value')
+    expect(await logged(error)).toEqual([['error', 'A request failed', { requestId: ID, error }]])
+  })
+
+  it('is told nothing of a refusal, which the audit trail has', async () => {
+    expect(await logged(new Denied('authorize.condition'))).toEqual([])
+  })
+})
+
 describe('contract: the one answer', () => {
   it.each(REASONS)('is a whole JSON-RPC error for %s', (reason) => {
     const { headers, body } = refusal(new Denied(reason, { headers: { 'retry-after': '7' } }), ID)
@@ -92,8 +131,8 @@ describe('contract: the one answer', () => {
 
   it('does not let a refusal weaken the headers that protect the answer', () => {
     const headers = { 'content-type': 'text/html', 'x-request-id': 'x', 'cache-control': 'public' }
-    const answer = refusal(new Denied('authorize.condition', { headers }), ID)
-    expect(answer.headers).toMatchObject({
+    const strict = refusal(new Denied('authorize.condition', { headers }), ID)
+    expect(strict.headers).toMatchObject({
       'content-type': 'application/json',
       'x-request-id': ID,
       'cache-control': 'no-store',

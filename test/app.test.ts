@@ -194,7 +194,7 @@ describe('threat: authorization out of place, it decides on nothing or after the
     const app = testApp({ scopes: [] })
     expectRefused(app, await app.send({ body: '{' }), 400, 'parse-message.not-json')
     const whole = await app.send()
-    expectRefused(app, whole, 403, 'authorize.missing-scope', { id: 1 })
+    expectRefused(app, whole, 403, 'authorize.missing-scope', { id: 1, also: ['decision'] })
   })
 
   it('decides before it counts a call, and counts what it allowed alone', async () => {

@@ -19,6 +19,8 @@ import { memoryStore } from '../src/stores/memory.ts'
 import { tools } from '../src/tools/index.ts'
 
 export const PUBLIC_URL = 'https://mcp.example.com/mcp'
+/** Where the listener would be. */
+const BOUND = 'http://127.0.0.1:3000'
 export const HOST = 'mcp.example.com'
 
 /** Headers as they come over the wire: in order, doubles included. */
@@ -118,6 +120,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     policies,
     catalog: { tools, resources, prompts, ...options.catalog },
     publicUrl: config.publicUrl ?? PUBLIC_URL,
+    bound: BOUND,
     ephemeralKey: config.anonymous ? undefined : record,
     ring: secretRing(config.secrets),
     store: memoryStore(options.now),
@@ -250,7 +253,7 @@ function recordingTrail(
 }
 
 /** A modern `tools/call` of `echo`. */
-export function echoCall(text: string, id: string | number = 1): object {
+function echoCall(text: string, id: string | number = 1): object {
   return toolCall('echo', { text }, id)
 }
 

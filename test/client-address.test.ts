@@ -60,6 +60,8 @@ describe('threat: many addresses of one customer, a limit is as many times as la
     ['an IPv4 address by itself', '192.0.2.1', '192.0.2.1'],
     ['an IPv6 address by its /64', '2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
     ['one with zeros inside', '2001:db8::5:6', '2001:db8:0:0::/64'],
+    ['one with zeros inside the network', '2001::4:5:6:7:8', '2001:0:0:4::/64'],
+    ['one with zeros before the network', '::3:4:5:6:7:8', '0:0:3:4::/64'],
     ['one with zeros at the end', '2001:db8:1:2::', '2001:db8:1:2::/64'],
     ['one with zeros before', '::1', '0:0:0:0::/64'],
     ['nothing but zeros', '::', '0:0:0:0::/64'],

@@ -235,7 +235,12 @@ describe('threat: eavesdropping, and clients without a certificate', () => {
     expect(answer).toMatchObject({ status: 200 })
     expect(answer?.headers.get('strict-transport-security')).toBe('max-age=31536000')
 
-    const old = { ca, maxVersion: 'TLSv1.1', ciphers: 'ALL@SECLEVEL=0' } as const
+    const old = {
+      ca,
+      minVersion: 'TLSv1.1',
+      maxVersion: 'TLSv1.1',
+      ciphers: 'ALL@SECLEVEL=0',
+    } as const
     expect(await exchange({ port: server.port, tls: old }, filled(call, server))).toEqual([])
     expect(await exchange({ port: server.port }, filled(call, server))).toEqual([])
     const { status_detail } = await server.recorded((record) => record.status_code === '400')

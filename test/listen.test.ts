@@ -95,6 +95,8 @@ async function expectServed(wire: string): Promise<void> {
   expect(more).toEqual([])
   expect(answer).toMatchObject({ status: 200 })
   expect(answer?.body).toContain(MARK)
+  // What the client asked for, and what the end of `exchange` rests on (RFC 9112 §9.6).
+  expect(answer?.headers.get('connection')).toBe('close')
 }
 
 describe('threat: request smuggling, one message for the proxy is two for this server', () => {
@@ -375,6 +377,14 @@ describe('threat: pipelining, bytes of one request become part of the answer to 
     connection.write('zz\r\n')
     expect(await connection.closed()).not.toContain('HTTP/1.1 400')
     expect(await requestsSince(before)).toMatchObject([{ status_detail: 'authenticate.missing' }])
+  })
+
+  it('records a flood of garbage once', async () => {
+    const before = await settled()
+    using connection = connect(server)
+    connection.write('garbage '.repeat(50_000))
+    await connection.closed()
+    expect(await requestsSince(before)).toMatchObject([{ status_detail: 'listen.malformed' }])
   })
 
   it('records nothing when a client leaves between requests', async () => {

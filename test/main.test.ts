@@ -12,6 +12,7 @@ import { misbehavingAccess, SECRET } from './misbehaving-tools.ts'
 import { connect, exchange } from './raw-http.ts'
 import {
   type AuditRecord,
+  callOf,
   type PolicyEdit,
   type Server,
   type ServerOptions,
@@ -20,7 +21,7 @@ import {
   startServer,
   stopServers,
 } from './server.ts'
-import { BODY, CLOSE, filled, LENGTH, post } from './wire.ts'
+import { BODY, CLOSE, callWith, filled, LENGTH, post } from './wire.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-main-'))
 process.once('exit', () => rmSync(folder, { recursive: true }))
@@ -242,17 +243,8 @@ describe('threat: production with more rights than it needs, or with the habits 
     const { env, key } = production()
     const server = await startServer({ ...misbehaving(env), ...unprivileged })
     const call = (name: string): Promise<unknown> => {
-      const body = JSON.stringify({
-        jsonrpc: '2.0',
-        id: 1,
-        method: 'tools/call',
-        params: { name, arguments: {} },
-      })
-      const head = post(`Content-Length: ${body.length}`, CLOSE).replace(
-        'AUTHORITY',
-        'mcp.example.com',
-      )
-      return exchange(server, filled(head + body, { port: server.port, key }))
+      const wire = callWith(callOf(name, {}), CLOSE).replace('AUTHORITY', 'mcp.example.com')
+      return exchange(server, filled(wire, { port: server.port, key }))
     }
     expect(await call('forgetful')).toMatchObject([{ status: 200 }])
     const fault = await server.recorded((record) => codeOf(record) === 'fault')
@@ -275,6 +267,13 @@ describe('contract: the end of the process loses no call that it accepted', () =
   async function readiness(server: Server): Promise<unknown> {
     const response = await fetch(`${server.adminUrl}/readyz`)
     return response.json()
+  }
+
+  /** Until the probe says so. */
+  async function draining(server: Server): Promise<void> {
+    await expect
+      .poll(() => readiness(server), { interval: 20 })
+      .toMatchObject({ status: 'unavailable', drain: 'draining' })
   }
 
   it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 on %s when nothing runs', async (signal) => {
@@ -314,10 +313,14 @@ describe('contract: the end of the process loses no call that it accepted', () =
     },
   )
 
-  it.each(['legacy', 'modern'] as const)(
-    'answers a call of a %s client that outlives the drain time',
-    async (era) => {
-      const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '2' }))
+  it.each([
+    ['legacy', '2'],
+    ['modern', '2'],
+    ['modern', '0'],
+  ] as const)(
+    'answers a call of a %s client that outlives a drain of %s seconds',
+    async (era, MCP_DRAIN_SECONDS) => {
+      const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS }))
       const answered = server
         .call('deaf', { seconds: 600 }, era)
         .then((response) => response.text())
@@ -331,14 +334,37 @@ describe('contract: the end of the process loses no call that it accepted', () =
     },
   )
 
+  it('waits for the rest of a request, and serves it', async () => {
+    const server = await startServer(misbehaving({}))
+    using connection = connect(server)
+    connection.write(filled(post(LENGTH, 'Expect: 100-continue'), server))
+    expect(await connection.answer()).toMatchObject({ status: 100 })
+    server.child.kill('SIGTERM')
+    await draining(server)
+    connection.write(BODY)
+    expect(await connection.answer()).toMatchObject({ status: 200 })
+    expect(await server.exited).toBe(0)
+    expect(requestsWith(server, 'outcome')).toHaveLength(1)
+    expectWholeTrail(server, 'signal')
+  })
+
+  it('cuts a reader that stalls when the time is over, and its request is on record', async () => {
+    const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '1' }))
+    using connection = connect(server)
+    connection.socket.pause()
+    connection.write(filled(callWith(callOf('large', { bytes: 4_000_000 })), server))
+    await server.recorded((record) => codeOf(record) === 'outcome')
+    expect(await server.stop()).toBe(0)
+    expect(requestsWith(server, 'request')).toEqual(requestsWith(server, 'decision'))
+    expectWholeTrail(server, 'signal')
+  })
+
   it('says on its probes that it drains, and ends calls at once on a second SIGTERM', async () => {
     const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '120' }))
     const answered = server.call('deaf', { seconds: 600 }).then((response) => response.text())
     await server.recorded((record) => codeOf(record) === 'decision')
     server.child.kill('SIGTERM')
-    await expect
-      .poll(() => readiness(server), { interval: 20 })
-      .toMatchObject({ status: 'unavailable', drain: 'draining' })
+    await draining(server)
     expect((await fetch(`${server.adminUrl}/livez`)).status).toBe(200)
 
     expect(await server.stop()).toBe(0)
@@ -365,21 +391,13 @@ describe('contract: the end of the process loses no call that it accepted', () =
   it('ends with 1 when it crashes while it drains', async () => {
     const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '120' }))
     const running = server.call('deaf', { seconds: 600 }).then((response) => response.text())
-    const exploding = connect(server)
-    await once(exploding.socket, 'connect')
+    using exploding = connect(server)
     await server.recorded((record) => codeOf(record) === 'decision')
-    const body = JSON.stringify({
-      jsonrpc: '2.0',
-      id: 1,
-      method: 'tools/call',
-      params: { name: 'explosive', arguments: {} },
-    })
+    const body = callOf('explosive', {})
     exploding.write(filled(post(`Content-Length: ${body.length}`, 'Expect: 100-continue'), server))
     await exploding.answer()
     server.child.kill('SIGTERM')
-    await expect
-      .poll(() => readiness(server), { interval: 20 })
-      .toMatchObject({ drain: 'draining' })
+    await draining(server)
     exploding.write(body)
 
     expect(await server.exited).toBe(1)

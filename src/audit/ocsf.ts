@@ -44,7 +44,7 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
       const operation = cleanText(event.method ?? 'http')
       const httpMethod = cleanText(event.httpMethod)
       const listed = HTTP_METHODS.has(httpMethod)
-      const refused = event.reason !== undefined
+      const refused = event.reason !== undefined || (event.status >= 400 && event.status < 499)
       const duration = Math.round(event.durationMs)
       return record(event, context, {
         kind: kindOf(operation),

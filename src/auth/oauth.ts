@@ -44,7 +44,8 @@ interface Verified {
  * Refuses: 401 `authenticate.rejected`, 503 `authenticate.keys-unavailable`
  * Source:  RFC 9068 §4; RFC 8725 §3; RFC 8707 §2; MCP 2026-07-28 Authorization, Token Handling
  *
- * A token that its issuer revokes keeps working until it expires: the deny list covers that.
+ * A token that its issuer revokes keeps working until it expires: `maxTokenLifetimeSeconds` bounds
+ * how long that can be.
  */
 export function oauth(options: OAuthOptions): AuthStrategy {
   const { publicUrl, verificationCacheSeconds, clock } = options
@@ -75,6 +76,8 @@ export function oauth(options: OAuthOptions): AuthStrategy {
     const generation = keys.generation()
     const audiences = policy.audiences ?? [publicUrl]
     const payload = await verifyToken(token, header, { ...policy, audiences }, keys, nowMs)
+    // The keys changed meanwhile, as they do while the first call waits for them.
+    if (generation !== keys.generation()) return verifyAnew(token, nowMs)
     return { issuer, payload: Object.freeze(payload), generation }
   }
 

@@ -1,7 +1,8 @@
 import type { MiddlewareHandler } from 'hono'
 import type { AuditTrail } from '../audit/trail.ts'
 import type { AppEnv, AppVariables } from '../context.ts'
-import { Denied } from '../errors.ts'
+import { Denied, type DenyReason } from '../errors.ts'
+import type { RateLimitName } from '../rate-limit-headers.ts'
 import { requestFacts } from '../request-facts.ts'
 
 /**
@@ -26,6 +27,16 @@ export function audit(trail: AuditTrail): MiddlewareHandler<AppEnv> {
   }
 }
 
+/** The limit behind each 429, by the name that its `RateLimit` header carries. */
+const LIMITS: ReadonlyMap<DenyReason | undefined, RateLimitName> = new Map([
+  ['address-limit.exceeded', 'address'],
+  ['authenticate.throttled', 'address-auth'],
+  ['principal-limit.rate', 'principal'],
+  ['principal-limit.concurrency', 'principal'],
+  ['call-limit.rate', 'tool'],
+  ['call-limit.concurrency', 'tool'],
+])
+
 /** The client left before there was an answer. */
 const NOT_ANSWERED = 499
 
@@ -48,8 +59,8 @@ function recordRequest(
     reason,
     durationMs,
   })
-  if (status === 429 && reason !== undefined) {
-    const policy = reason.slice(0, reason.indexOf('.'))
+  const policy = status === 429 ? LIMITS.get(reason) : undefined
+  if (policy !== undefined && reason !== undefined) {
     trail.write({ ...facts, event: 'throttle', reason, policy })
   }
 }

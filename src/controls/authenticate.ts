@@ -27,7 +27,9 @@ export interface AuthenticateOptions {
 /**
  * Threat:  A caller without a valid credential, or with two of them, gets in; a guesser tries many.
  * Rule:    one credential, in a header, verified on every request by the one strategy it belongs to.
- *          Every bad credential gets the same answer. Bad ones count against the address.
+ *          Every bad credential gets the same answer. Bad ones count against the address, and past
+ *          its budget they get 429; a good one is still served, so that a guesser behind the same
+ *          address locks nobody out. `address-limit` bounds what guessing costs.
  * Policy:  policies/auth.yaml; policies/limits.yaml `address.authFailuresPerMinute`
  * Refuses: 401 `authenticate.missing`, `authenticate.rejected`; 400 `authenticate.malformed`,
  *          `authenticate.two-credentials`; 429 `authenticate.throttled`;
@@ -46,12 +48,6 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
       if (anonymous !== undefined) return anonymous
       throw new Denied('authenticate.missing')
     }
-    const budget = await failures.peek(networkOf(address))
-    if (!budget.allowed && !isLive(strategies, credential)) {
-      throw new Denied('authenticate.throttled', {
-        headers: rateLimitHeaders('address-auth', limit, 60, budget),
-      })
-    }
     for (const strategy of strategies) {
       const identity = await strategy.verify(credential, Date.now())
       if (identity !== undefined) return identity
@@ -59,21 +55,32 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
     throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
   }
 
+  /** Counts a bad credential. Past the budget of its address the answer says so. */
+  async function countFailure(denied: Denied, address: string): Promise<Denied> {
+    const budget = await failures.hit(networkOf(address))
+    if (budget.allowed) return denied
+    const headers = rateLimitHeaders('address-auth', limit, 60, budget)
+    return new Denied('authenticate.throttled', { headers, cause: denied.cause })
+  }
+
   return async function authenticate(c, next) {
     try {
       c.set('identity', await prove(c.var))
     } catch (error) {
       if (!(error instanceof Denied)) throw error
-      const { reason, headers, cause } = error
-      if (reason === 'authenticate.rejected') await failures.hit(networkOf(c.get('address')))
+      const isFailure = error.reason === 'authenticate.rejected'
+      const { reason, headers, cause } = isFailure
+        ? await countFailure(error, c.get('address'))
+        : error
       if (reason !== 'authenticate.missing') {
         const fault = cause instanceof CredentialFault ? cause.fault : 'none'
         trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
       }
       const challenge = challenges.get(reason)
-      throw challenge === undefined
-        ? error
-        : new Denied(reason, { headers: { ...headers, 'www-authenticate': challenge }, cause })
+      throw new Denied(reason, {
+        headers: challenge === undefined ? headers : { ...headers, 'www-authenticate': challenge },
+        cause,
+      })
     }
     await next()
   }

@@ -63,9 +63,9 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
       throw new Denied('authorize.unknown-method')
     }
     c.set('era', eraOf(message, c.get('headers')))
-    if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
     const target = find(message)
     if (target === undefined) {
+      if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
       await next()
       return
     }

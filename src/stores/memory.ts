@@ -45,6 +45,13 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
     },
   })
 
+  /** The counters of a name, made with the first hit: the table reserves room for all its keys. */
+  function table(name: string): LRUCache<string, Window> {
+    const found = tables.get(name) ?? new LRUCache<string, Window>({ max: LIMITER_KEYS })
+    tables.set(name, found)
+    return found
+  }
+
   function drop(space: Map<string, Kept>, key: string): boolean {
     const kept = space.get(key)
     if (kept === undefined) return false
@@ -62,11 +69,8 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
   }
 
   function limiter({ name, limit, windowSeconds }: LimiterOptions): Limiter {
-    const table = tables.get(name) ?? new LRUCache<string, Window>({ max: LIMITER_KEYS })
-    tables.set(name, table)
-
     function current(key: string): Window {
-      const window = table.get(key)
+      const window = tables.get(name)?.get(key)
       if (window !== undefined && window.endsMs > now()) return window
       return { hits: 0, endsMs: now() + windowSeconds * 1000 }
     }
@@ -81,7 +85,7 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
       async hit(key) {
         const window = current(key)
         window.hits += 1
-        table.set(key, window)
+        table(name).set(key, window)
         return budget(window, window.hits <= limit)
       },
       async peek(key) {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { compileRules } from '../../src/access/rules.ts'
 import { findTarget } from '../../src/access/target.ts'
 import type { Message } from '../../src/context.ts'
+import { defineTool } from '../../src/define.ts'
 import { loadPolicies } from '../../src/policy.ts'
 import { prompts } from '../../src/prompts/index.ts'
 import { resources } from '../../src/resources/index.ts'
@@ -65,6 +67,22 @@ describe('threat: another name than the one that runs, a rule decides on the wro
   )
 })
 
+describe('threat: a catalog without rules, what has none is used', () => {
+  const none = new Map()
+  const ruleless = findTarget(catalog, { tools: none, resources: none, prompts: none })
+  const entryless = findTarget({ tools: [], resources: [], prompts: [] }, rules)
+
+  it.each([
+    ['tools/call', { name: 'echo' }],
+    ['prompts/get', { name: 'summarize_report' }],
+    ['resources/read', { uri: `report://${ID}` }],
+  ])('finds nothing for %s without a rule, or without what it is for', (method, params) => {
+    expect(find(message(method, params))).toBeDefined()
+    expect(ruleless(message(method, params))).toBeUndefined()
+    expect(entryless(message(method, params))).toBeUndefined()
+  })
+})
+
 describe('threat: another URI than the template, a resource is read around its rule', () => {
   const read = (uri: unknown) => find(message('resources/read', { uri }))
 
@@ -74,6 +92,11 @@ describe('threat: another URI than the template, a resource is read around its r
       args: { id: ID },
       parsed: { value: { id: ID } },
     })
+  })
+
+  it('looks at 2,048 characters at most', () => {
+    expect(read(`report://${'A'.repeat(2039)}`)?.rule.name).toBe('report://{id}')
+    expect(read(`report://${'A'.repeat(2040)}`)).toBeUndefined()
   })
 
   it.each<[string, unknown]>([
@@ -89,7 +112,6 @@ describe('threat: another URI than the template, a resource is read around its r
     ['a line before', `x\nreport://${ID}`],
     ['a list', [`report://${ID}`]],
     ['null', null],
-    ['2,049 characters', `report://${'A'.repeat(2040)}`],
   ])('finds nothing for %s', (_name, uri) => {
     expect(read(uri)).toBeUndefined()
   })
@@ -149,6 +171,29 @@ describe('threat: an input that changes after the decision, another one runs', (
     expect(target?.rule.name).toBe('process_documents')
     expect(target?.parsed.value).toBeUndefined()
     expect(target?.parsed.issues).not.toHaveLength(0)
+  })
+
+  it('freezes around an empty value', () => {
+    const tool = defineTool({
+      name: 'nullable',
+      title: 'Nullable',
+      description: 'A test.',
+      annotations: {},
+      input: z.strictObject({ text: z.string().max(8).nullable() }),
+      output: z.strictObject({}),
+      longRunning: false,
+      run: async () => ({}),
+    })
+    const rule = rules.tools.get('echo')
+    if (rule === undefined) throw new Error('echo has no rule')
+    const findNullable = findTarget(
+      { ...catalog, tools: [tool] },
+      { ...rules, tools: new Map([[tool.name, rule]]) },
+    )
+    const target = findNullable(
+      message('tools/call', { name: tool.name, arguments: { text: null } }),
+    )
+    expect(target?.parsed.value).toEqual({ text: null })
   })
 
   it('takes no arguments for none', () => {

@@ -53,11 +53,32 @@ describe('threat: log injection, a caller forges or hides entries through text t
   })
 })
 
+describe('threat: a credential in the wrong place, whoever reads the trail can use it', () => {
+  const key = `mcpk_abcdefghijkl_${'A-_z'.repeat(11)}_ABCDEF`
+  const jwt = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJl'
+
+  it.each([
+    ['a key', key, '[credential]'],
+    ['a key in a path', `/mcp/${key}/x`, '/mcp/[credential]/x'],
+    ['a key that is cut off', `/${key.slice(0, 40)}`, '/[credential]'],
+    ['a key across the cap', `${'a'.repeat(240)}${key}`, `${'a'.repeat(240)}[credential]`],
+    ['a key with something invisible inside', key.replace('A', '\u200bA'), '[credential]'],
+    ['two keys', `${key} ${key}`, '[credential] [credential]'],
+    ['a token', `/mcp;token=${jwt}`, '/mcp;token=[credential]'],
+    ['the header of a token', 'eyJhbGciOiJFUzI1NiJ9', '[credential]'],
+    ['a token without signature', jwt.slice(0, -12), '[credential]'],
+  ])('masks %s', (_name, text, clean) => {
+    expect(cleanText(text)).toBe(clean)
+  })
+})
+
 describe('contract: visible text stays as it is', () => {
   it.each([
     ['nothing', ''],
     ['ASCII', 'GET /mcp?x="y"\\z'],
     ['as much as fits', 'a'.repeat(256)],
+    ['the prefix of keys', 'mcpk and mcpk_'],
+    ['the beginning of a token', 'eyJhbGc'],
     ['accents', 'Zoë Ångström'],
     ['other scripts', 'שלום 你好 Привет'],
     ['a character outside the basic plane', 'a😀b'],

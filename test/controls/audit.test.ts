@@ -82,7 +82,7 @@ describe('threat: an unrecorded request, something happens that nobody finds out
       expect.objectContaining({ event: 'request', status: 429 }),
       expect.objectContaining({
         event: 'throttle',
-        policy: 'address-limit',
+        policy: 'address',
         reason: 'address-limit.exceeded',
       }),
     ])

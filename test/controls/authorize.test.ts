@@ -62,14 +62,12 @@ describe('threat: a missing scope, a caller uses what it may not', () => {
           expect(response.events[0]).toMatchObject({ event: 'decision', name, allowed: true })
           continue
         }
-        const isBase = !scopes.includes('mcp:use')
         expectRefused(app, response, 403, 'authorize.missing-scope', {
           id: 1,
-          also: isBase ? [] : ['decision'],
+          also: ['decision'],
         })
-        const asked = isBase ? 'mcp:use' : needed.join(' ')
         expect(response.headers.get('www-authenticate')).toBe(
-          `Bearer error="insufficient_scope", scope="${asked}", ${METADATA}`,
+          `Bearer error="insufficient_scope", scope="${needed.join(' ')}", ${METADATA}`,
         )
       }
     },

@@ -18,13 +18,15 @@ export const CANARY = 'canary-2f9c1e'
 
 /** A call as bytes: header lines as given, besides those that every call has. */
 export interface Attempt {
+  /** Without their ends. */
   readonly lines?: readonly string[]
   readonly method?: string
   readonly target?: string
+  /** `whoami` when left out. */
   readonly body?: string
 }
 
-export const WHOAMI = callOf('whoami', {})
+const WHOAMI = callOf('whoami', {})
 
 /** Sends one call and waits until it is on record. */
 export async function attempt(server: Server, call: Attempt): Promise<RawAnswer> {

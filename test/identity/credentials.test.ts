@@ -9,6 +9,7 @@ import { keys } from '../../src/cli/keys.ts'
 import type { DenyReason } from '../../src/errors.ts'
 import { callOf, type Server, startServer, stopServers } from '../server.ts'
 import {
+  type Attempt,
   attempt,
   CANARY,
   type ExpectedRefusal,
@@ -87,6 +88,10 @@ async function refuses(
 ): Promise<void> {
   const answer = await attempt(at, { lines })
   await expectRefused(at, answer, { ...expected, secrets: SECRETS })
+}
+
+function messageOf(id: string | number, method: string): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, method })
 }
 
 const rejected = (cause: string): ExpectedRefusal => ({
@@ -244,6 +249,18 @@ describe('threat: a second place for credentials, it ends in logs or is checked 
       }
     },
   )
+
+  it.each<readonly [string, Attempt]>([
+    ['the path', { method: 'GET', target: `/mcp/${admin}` }],
+    ['a parameter of the path', { target: `/mcp;key=${admin}` }],
+    ['the method', { lines: [bearer(low)], body: messageOf(1, admin) }],
+    ['the id', { lines: [bearer(low)], body: messageOf(admin, 'canary') }],
+    ['the id of a call', { lines: [bearer(low)], body: callOf('whoami', {}, admin) }],
+  ])('keeps a key out of the trail and the log that comes in %s', async (_name, call) => {
+    const answer = await attempt(server, call)
+    expect(await recordsOf(server, answer)).not.toHaveLength(0)
+    expect(server.stdout() + server.stderr()).not.toContain(adminSecret)
+  })
 
   it.each([
     ['form fields', `access_token=${admin}`],

@@ -26,7 +26,7 @@ const IMPATIENT: readonly PolicyEdit[] = [
   ...NO_LIMITS,
   ['auth.yaml', 'verificationCacheSeconds: 60', 'verificationCacheSeconds: 0'],
   ['auth.yaml', 'cooldownSeconds: 30', `cooldownSeconds: ${COOLDOWN_MS / 1000}`],
-  ['auth.yaml', 'timeoutMs: 3000', 'timeoutMs: 300'],
+  ['auth.yaml', 'timeoutMs: 3000', 'timeoutMs: 800'],
 ]
 
 afterAll(stopServers)
@@ -325,8 +325,8 @@ describe('threat: guessing, thousands of credentials are tried from one address'
     expect(resultOf(await attempt(server, known))).toMatchObject({ subject: 'user-1' })
     expect(resultOf(await attempt(server, bearer(server.key)))).toMatchObject({ kind: 'api-key' })
     expect((await attempt(server, {})).status).toBe(401)
-    // The price of a shared address: a token that nobody has seen yet has to wait.
-    expect((await call(server, issuer, { sub: 'user-2' })).status).toBe(429)
+    // A token that nobody has seen yet is looked at all the same: guessers lock nobody out.
+    expect((await call(server, issuer, { sub: 'user-2' })).status).toBe(200)
   })
 
   it('puts every attempt on record', async () => {

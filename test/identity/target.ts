@@ -31,11 +31,9 @@ export interface Target extends AsyncDisposable {
   refuses(cause: string, token: string): Promise<void>
 }
 
-export async function startTarget(edits: readonly PolicyEdit[] = []): Promise<Target> {
+export async function startTarget(): Promise<Target> {
   const [issuer, other] = await Promise.all([startIssuer(), startIssuer()])
-  const server = await startServer({
-    policies: [...NO_LIMITS, issuersPolicy([issuer, other]), ...edits],
-  })
+  const server = await startServer({ policies: [...NO_LIMITS, issuersPolicy([issuer, other])] })
 
   function claims(changes: Members = {}): Members {
     return {

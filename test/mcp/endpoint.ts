@@ -117,6 +117,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
       prompts: [...prompts, ...(options.catalog?.prompts ?? [])],
     },
     publicUrl: url,
+    bound: new URL(url).origin,
     ephemeralKey: undefined,
     ring,
     store,

@@ -26,6 +26,16 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await limiter.hit('a')).toEqual({ allowed: false, remaining: 0, resetSeconds: 40 })
     })
 
+    it('counts in windows of any length', async () => {
+      const { store, advance } = await make()
+      const limiter = store.limiter({ name: 'test', limit: 1, windowSeconds: 3600 })
+      expect(await limiter.hit('a')).toMatchObject({ resetSeconds: 3600 })
+      await advance(1)
+      expect(await limiter.hit('a')).toMatchObject({ allowed: false, resetSeconds: 3600 })
+      await advance(999)
+      expect(await limiter.hit('a')).toMatchObject({ allowed: false, resetSeconds: 3599 })
+    })
+
     it('starts a new window with the first hit after the old one, and not before', async () => {
       const { store, advance } = await make()
       const limiter = budget(store, 1)

@@ -46,6 +46,17 @@ describe('threat: keys that an attacker chooses, tables grow until the process e
     expect(await store.get('owner 10000', 'a')).toBe('b')
   })
 
+  it('does not count owners whose values have expired', async () => {
+    const { store, advance } = makeStore()
+    await store.put('witness', 'a', 'b', 86_400)
+    for (let index = 0; index < 10_000; index += 1) {
+      await store.put(`owner ${index}`, 'a', 'b', 1)
+      await advance(1000)
+      await store.list(`owner ${index}`)
+    }
+    expect(await store.get('witness', 'a')).toBe('b')
+  })
+
   it('keeps 256 MiB in all, and drops the owner that was seen last the longest ago', async () => {
     const { store } = makeStore()
     const value = 'x'.repeat(VALUE_BYTES)
