@@ -335,9 +335,11 @@ describe('contract: the listener is there before the app and while it drains', (
   it('while it drains, finishes what runs, refuses what comes, and closes what is idle', async () => {
     const { listener, audited, port } = await listening()
     const started = Promise.withResolvers<void>()
+    let requests = 0
     const release = Promise.withResolvers<void>()
     const app = new Hono<AppEnv>().get('/x', async (c) => {
-      started.resolve()
+      requests += 1
+      if (requests === 2) started.resolve()
       await release.promise
       return c.text('finished')
     })
@@ -346,6 +348,8 @@ describe('contract: the listener is there before the app and while it drains', (
     using busy = connect({ port })
     idle.write(head('GET /y HTTP/1.1', 'Host: a'))
     expect(await idle.answer()).toMatchObject({ status: 404 })
+    using last = connect({ port })
+    last.write(REQUEST)
     busy.write(REQUEST)
     await started.promise
 
@@ -354,10 +358,12 @@ describe('contract: the listener is there before the app and while it drains', (
     expect(await exchange({ port }, REQUEST)).toEqual([])
     busy.write(REQUEST)
     release.resolve()
+    expect(await last.answer()).toMatchObject({ status: 200 })
     expect(await busy.answer()).toMatchObject({ status: 200, body: 'finished' })
     expect(await busy.answer()).toMatchObject(UNAVAILABLE)
     await answered
-    await closed
+    expect(await timed(closed)).toBeLessThan(1000)
+    await last.closed()
     expect(audited).toMatchObject([{ event: 'request', status: 503, reason: 'listen.draining' }])
   })
 })

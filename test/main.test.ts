@@ -318,18 +318,18 @@ describe('contract: the end of the process loses no call that it accepted', () =
     ['modern', '2'],
     ['modern', '0'],
   ] as const)(
-    'answers a call of a %s client that outlives a drain of %s seconds',
+    'answers 20 calls of a %s client that outlive a drain of %s seconds',
     async (era, MCP_DRAIN_SECONDS) => {
       const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS }))
-      const answered = server
-        .call('deaf', { seconds: 600 }, era)
-        .then((response) => response.text())
-      await server.recorded((record) => codeOf(record) === 'decision')
+      const calls = Array.from({ length: 20 }, async () => {
+        const response = await server.call('deaf', { seconds: 600 }, era)
+        return response.text()
+      })
+      await server.recorded(() => requestsWith(server, 'decision').length === calls.length)
       expect(await server.stop()).toBe(0)
-      expect(await answered).toContain('shutting down')
-      expect(server.audited().filter((record) => codeOf(record) === 'outcome')).toMatchObject([
-        { status_code: 'shut-down' },
-      ])
+      for (const answer of await Promise.all(calls)) expect(answer).toContain('shutting down')
+      const outcomes = server.audited().filter((record) => codeOf(record) === 'outcome')
+      expect(outcomes.map(({ status_code }) => status_code)).toEqual(calls.map(() => 'shut-down'))
       expectWholeTrail(server, 'signal')
     },
   )

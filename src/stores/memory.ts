@@ -1,12 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import {
-  type Budget,
-  type Limiter,
-  type LimiterOptions,
-  SPACE_KEYS,
-  type Store,
-  VALUE_BYTES,
-} from './store.ts'
+import { type Limiter, type LimiterOptions, SPACE_KEYS, type Store, VALUE_BYTES } from './store.ts'
 
 /** Keys that one limiter counts at a time; the least recently seen is forgotten first. */
 const LIMITER_KEYS = 100_000
@@ -69,28 +62,18 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
   }
 
   function limiter({ name, limit, windowSeconds }: LimiterOptions): Limiter {
-    function current(key: string): Window {
-      const window = tables.get(name)?.get(key)
-      if (window !== undefined && window.endsMs > now()) return window
-      return { hits: 0, endsMs: now() + windowSeconds * 1000 }
-    }
-    function budget(window: Window, allowed: boolean): Budget {
-      return {
-        allowed,
-        remaining: Math.max(0, limit - window.hits),
-        resetSeconds: Math.ceil((window.endsMs - now()) / 1000),
-      }
-    }
     return {
       async hit(key) {
-        const window = current(key)
+        const found = tables.get(name)?.get(key)
+        const isOpen = found !== undefined && found.endsMs > now()
+        const window = isOpen ? found : { hits: 0, endsMs: now() + windowSeconds * 1000 }
         window.hits += 1
         table(name).set(key, window)
-        return budget(window, window.hits <= limit)
-      },
-      async peek(key) {
-        const window = current(key)
-        return budget(window, window.hits < limit)
+        return {
+          allowed: window.hits <= limit,
+          remaining: Math.max(0, limit - window.hits),
+          resetSeconds: Math.ceil((window.endsMs - now()) / 1000),
+        }
       },
     }
   }

@@ -10,8 +10,6 @@ export interface Budget {
 export interface Limiter {
   /** Counts one hit. */
   hit(key: string): Promise<Budget>
-  /** Looks without counting. */
-  peek(key: string): Promise<Budget>
 }
 
 export interface LimiterOptions {
