@@ -64,11 +64,12 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
   function limiter({ name, limit, windowSeconds }: LimiterOptions): Limiter {
     return {
       async hit(key) {
-        const found = tables.get(name)?.get(key)
+        const counters = table(name)
+        const found = counters.get(key)
         const isOpen = found !== undefined && found.endsMs > now()
         const window = isOpen ? found : { hits: 0, endsMs: now() + windowSeconds * 1000 }
         window.hits += 1
-        table(name).set(key, window)
+        counters.set(key, window)
         return {
           allowed: window.hits <= limit,
           remaining: Math.max(0, limit - window.hits),
