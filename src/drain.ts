@@ -21,7 +21,7 @@ const ANSWER_MS = 1000
  */
 export async function drain(options: DrainOptions): Promise<void> {
   const { listener, assembly, trail, drainSeconds, cause } = options
-  const endsMs = performance.now() + Math.max(drainSeconds * 1000, ANSWER_MS)
+  const endsMs = performance.now() + drainSeconds * 1000
   const left = (): number => Math.max(0, endsMs - performance.now())
 
   const { answered, closed } = listener.drain()

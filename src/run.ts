@@ -6,20 +6,21 @@ import { assemble } from './assemble.ts'
 import { createAuditTrail } from './audit/audit-trail.ts'
 import { openSink, type Sink } from './audit/sink.ts'
 import { ephemeralKey } from './auth/ephemeral-key.ts' // optional: api-key
-import { bind, CannotBind } from './bind.ts'
+import { bind } from './bind.ts'
 import { clientAddress } from './client-address.ts'
 import { readConfig } from './config.ts'
 import type { Catalog } from './define.ts'
 import { boundUrl, notice } from './development.ts'
 import { drain } from './drain.ts'
 import { publicListener } from './listen.ts'
-import { createLogger, describeError } from './log.ts'
+import { createLogger } from './log.ts'
 import { loadPolicies } from './policy.ts'
 import { Problems } from './problems.ts'
 import { secretRing } from './secrets.ts'
+import { startFailure } from './start-failure.ts'
 import { memoryStore } from './stores/memory.ts'
 
-const EXIT = { drained: 0, crash: 1, cannotListen: 69, refused: 78 } as const
+const EXIT = { drained: 0, crash: 1 } as const
 
 /** What a drain may take beyond its time before the process ends anyway, ms. */
 const OVERDUE_MS = 5000
@@ -29,8 +30,8 @@ export async function run(catalog: Catalog): Promise<void> {
   try {
     await start(catalog)
   } catch (error) {
-    const [text, exitCode] = describeStop(error)
-    process.stderr.write(`Gatehouse cannot ${text}\n`)
+    const { text, exitCode } = startFailure(error)
+    process.stderr.write(text)
     process.exit(exitCode)
   }
 }
@@ -149,15 +150,4 @@ function openAudit(file: string | undefined): Sink {
 
 function cannotAudit(): never {
   throw new Problems([{ field: 'MCP_AUDIT_FILE', message: 'cannot be written' }])
-}
-
-function describeStop(error: unknown): readonly [string, number] {
-  if (error instanceof Problems) {
-    const lines = error.problems.map(({ field, message }) => `\n  ${field}: ${message}`)
-    return [`start:${lines.join('')}`, EXIT.refused]
-  }
-  if (error instanceof CannotBind) {
-    return [`listen:\n  ${error.message}`, EXIT.cannotListen]
-  }
-  return [`start: ${JSON.stringify(describeError(error, 'production'))}`, EXIT.crash]
 }

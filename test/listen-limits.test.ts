@@ -249,6 +249,17 @@ describe('threat: eavesdropping, and clients without a certificate', () => {
     expect(again).toMatchObject([{ status: 200 }])
   })
 
+  it('records a flood of garbage once', async () => {
+    const server = await tlsServer()
+    using connection = connect({ port: server.port, tls: { ca } })
+    connection.write('garbage '.repeat(50_000))
+    await connection.closed()
+    await exchange({ port: server.port, tls: { ca } }, filled(call, server))
+    await server.recorded((record) => record.status_code === '200' && isRequest(record))
+    const requests = server.audited().filter(isRequest)
+    expect(requests.map(({ status_code }) => status_code)).toEqual(['400', '200'])
+  })
+
   it('refuses clients without a certificate of its authority', async () => {
     const server = await tlsServer({ MCP_TLS_CLIENT_CA_FILE: path('ca.crt') })
     const target = (tls: object): Parameters<typeof exchange>[0] => ({
@@ -354,11 +365,12 @@ describe('contract: the listener is there before the app and while it drains', (
     await started.promise
 
     const { answered, closed } = listener.drain()
+    busy.write(REQUEST)
     await idle.closed()
     expect(await exchange({ port }, REQUEST)).toEqual([])
-    busy.write(REQUEST)
+    await expect.poll(() => audited.length).toBe(1)
     release.resolve()
-    expect(await last.answer()).toMatchObject({ status: 200 })
+    expect(await last.answer()).toMatchObject({ status: 200, body: 'finished' })
     expect(await busy.answer()).toMatchObject({ status: 200, body: 'finished' })
     expect(await busy.answer()).toMatchObject(UNAVAILABLE)
     await answered

@@ -179,7 +179,7 @@ async function listening(server: ServerProcess): Promise<Partial<Record<string, 
 }
 
 /** A folder of the shipped policies with changes, gone with `stopServers`. */
-export function editedPolicies(edits: readonly PolicyEdit[]): string {
+function editedPolicies(edits: readonly PolicyEdit[]): string {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-policies-'))
   folders.add(folder)
   chmodSync(folder, 0o755) // Other users run the server, too.

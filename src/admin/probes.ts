@@ -4,8 +4,8 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 export type Readiness = Readonly<Record<string, string>>
 
 const CONNECTIONS = 50
-/** Longest time for a request to arrive, and for the next one on a connection, ms. */
-const REQUEST_MS = 5000
+/** Until the headers have arrived, ms. Bodies are not waited for. */
+const HEADERS_MS = 5000
 
 /**
  * Threat:  The probes are a way around the controls of the public listener, or are held up until the
@@ -19,12 +19,7 @@ const REQUEST_MS = 5000
  */
 export function adminListener(readiness: () => Readiness): Server {
   const server = createServer(
-    {
-      headersTimeout: REQUEST_MS,
-      requestTimeout: REQUEST_MS,
-      connectionsCheckingInterval: 1000,
-      maxHeaderSize: 4096,
-    },
+    { headersTimeout: HEADERS_MS, connectionsCheckingInterval: 1000 },
     probes(readiness),
   )
   server.maxConnections = CONNECTIONS
