@@ -47,7 +47,11 @@ export type Parsed =
   | { readonly value: Readonly<Record<string, unknown>>; readonly issues?: undefined }
   | {
       readonly value?: undefined
-      readonly issues: readonly { readonly message: string; readonly path: PropertyKey[] }[]
+      readonly issues: readonly {
+        readonly code: string
+        readonly path: readonly PropertyKey[]
+        readonly message: string
+      }[]
     }
 
 /** What `authorize` decided on and the handler runs: the checked object is the object that runs. */

@@ -6,17 +6,14 @@ import {
   type StandardSchemaWithJSON,
 } from '@modelcontextprotocol/server'
 import { z } from 'zod'
-import type { Parsed } from '../context.ts'
 import type { Catalog, Prompt, Resource, Tool } from '../define.ts'
 
 /** A tool with what the SDK wants of it, converted once: conversion in each request costs 0.3 ms a tool. */
 export interface ToolDefinition {
   readonly tool: Tool
   readonly listed: ListedTool
-  /** A Standard Schema whose validation is the parse that `authorize` made. */
-  readonly inputSchema: (parsed: Parsed) => StandardSchemaWithJSON
-  /** Without validation: the call wrapper has checked the result. */
-  readonly outputSchema: StandardSchemaWithJSON
+  /** For a tool that repeats parameters as headers (`x-mcp-header`); it validates nothing itself. */
+  readonly headerSchema: StandardSchemaWithJSON | undefined
 }
 
 export interface Definitions {
@@ -30,12 +27,15 @@ export interface Definitions {
 
 /** The headers that repeat parameters of tools (`x-mcp-header`), which a browser must be let send. */
 export function paramHeaders({ tools }: Definitions): readonly string[] {
-  const properties = [...tools.values()].flatMap(({ listed }) =>
-    Object.values(listed.inputSchema.properties ?? {}),
+  return [...tools.values()].flatMap(({ listed }) =>
+    repeatedParameters(listed).map((name) => `Mcp-Param-${name}`),
   )
-  return properties.flatMap((property) =>
+}
+
+function repeatedParameters({ inputSchema }: ListedTool): readonly string[] {
+  return Object.values(inputSchema.properties ?? {}).flatMap((property) =>
     typeof property === 'object' && property !== null && 'x-mcp-header' in property
-      ? [`Mcp-Param-${String(property['x-mcp-header'])}`]
+      ? [String(property['x-mcp-header'])]
       : [],
   )
 }
@@ -61,28 +61,9 @@ function toolDefinition(tool: Tool): ToolDefinition {
   const outputSchema = jsonSchema(tool.output, 'output')
   const listed: unknown = { name, title, description, annotations, inputSchema, outputSchema }
   if (!isSpecType.Tool(listed)) throw new TypeError(`Tool ${name} is not one that MCP can list`)
-  return {
-    tool,
-    listed,
-    inputSchema: (parsed) => standardSchema(inputSchema, () => answerable(parsed)),
-    outputSchema: standardSchema(outputSchema, (value) => ({ value })),
-  }
-}
-
-/** Issues that one answer names. A body can hold more mistakes than an answer should hold words. */
-const MAX_ISSUES = 10
-
-/**
- * What the SDK may put into its answer when the input did not parse: places and rules of our schema,
- * but neither names nor values of the caller.
- */
-function answerable(parsed: Parsed): Parsed {
-  if (parsed.issues === undefined) return parsed
-  const issues = parsed.issues.slice(0, MAX_ISSUES).map((issue) => {
-    const quotes = 'code' in issue && issue.code === 'unrecognized_keys'
-    return { path: issue.path, message: quotes ? 'Unrecognized keys' : issue.message }
-  })
-  return { issues }
+  const headerSchema =
+    repeatedParameters(listed).length === 0 ? undefined : unvalidated(inputSchema)
+  return { tool, listed, headerSchema }
 }
 
 function listedTemplate(resource: Resource): ListedTemplate {
@@ -103,15 +84,12 @@ function jsonSchema(schema: z.ZodObject, io: 'input' | 'output'): Record<string,
   return { ...z.toJSONSchema(schema, { target: 'draft-2020-12', io }) }
 }
 
-function standardSchema(
-  json: Record<string, unknown>,
-  validate: (value: unknown) => Parsed | { readonly value: unknown },
-): StandardSchemaWithJSON {
+function unvalidated(json: Record<string, unknown>): StandardSchemaWithJSON {
   return {
     '~standard': {
       version: 1,
       vendor: 'gatehouse',
-      validate,
+      validate: (value) => ({ value }),
       jsonSchema: { input: () => json, output: () => json },
     },
   }

@@ -1,8 +1,8 @@
 import {
   type Resource as ListedResource,
-  type McpServer,
   ProtocolError,
   ProtocolErrorCode,
+  type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import { mayList, type Rule, type Rules } from '../access/rules.ts'
@@ -24,7 +24,7 @@ export interface ListParts {
  * Answers the list methods: what this caller may use, in the order of the catalog, by the same rules
  * that decide on the call.
  */
-export function serveList(server: McpServer['server'], parts: ListParts, vars: AppVariables): void {
+export function serveList(server: Server, parts: ListParts, vars: AppVariables): void {
   const { rules, definitions } = parts
   const facts = {
     identity: vars.identity,

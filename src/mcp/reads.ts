@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
 import {
-  type McpServer,
   ProtocolError,
   ProtocolErrorCode,
+  type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import type { AppVariables } from '../context.ts'
@@ -20,7 +20,7 @@ type Input = Readonly<Record<string, unknown>>
 type Read = (input: Input, context: ReadContext) => Promise<string | undefined>
 
 /** Answers `resources/read` and `prompts/get` with the one text that the request is about. */
-export function serveRead(server: McpServer['server'], parts: ReadParts, vars: AppVariables): void {
+export function serveRead(server: Server, parts: ReadParts, vars: AppVariables): void {
   const { operation, message } = vars
   const name = operation?.rule.name ?? ''
 

@@ -1,4 +1,4 @@
-import type { JSONRPCMessage, McpServer } from '@modelcontextprotocol/server'
+import type { JSONRPCMessage, Server } from '@modelcontextprotocol/server'
 import { z } from 'zod'
 
 /** Refusals of our own handlers. All of them are -32602, and tell unknown from forbidden names alike. */
@@ -71,9 +71,9 @@ export async function plainRefusal(response: Response): Promise<Response> {
 }
 
 /** The same for the errors that a server sends with status 200, in JSON or on a stream. */
-export function sendPlainErrors(mcp: McpServer): void {
-  const connect = mcp.connect.bind(mcp)
-  mcp.connect = async function connectPlainly(transport) {
+export function sendPlainErrors(server: Server): void {
+  const connect = server.connect.bind(server)
+  server.connect = async function connectPlainly(transport) {
     const send = transport.send.bind(transport)
     transport.send = (message, options) => send(plainMessage(message), options)
     await connect(transport)

@@ -3,6 +3,8 @@ import {
   McpServer,
   ProtocolError,
   ProtocolErrorCode,
+  Server,
+  type ServerContext,
   type ServerOptions,
 } from '@modelcontextprotocol/server'
 import type { AppVariables } from '../context.ts'
@@ -45,12 +47,15 @@ const OPTIONS = {
  * The SDK's server for one request. It holds what that request was authorized for and nothing else:
  * the one tool of a `tools/call`, the one resource of a `resources/read`, or a list of what this
  * caller may use.
+ *
+ * It is the SDK's low-level server: the input was parsed when it was authorized, and the wrapper has
+ * checked the result, so there is nothing to register. Only a tool that repeats parameters as headers
+ * is registered, because the SDK compares those of registered tools alone.
  */
-export function buildServer(parts: ServerParts, vars: AppVariables): McpServer {
+export function buildServer(parts: ServerParts, vars: AppVariables): Server | McpServer {
   const { identity, operation, message } = vars
   let asked: string | undefined
-
-  const mcp = new McpServer(parts.product, {
+  const options: ServerOptions = {
     ...OPTIONS,
     instructions: parts.instructions,
     requestState: {
@@ -59,29 +64,38 @@ export function buildServer(parts: ServerParts, vars: AppVariables): McpServer {
         asked = await parts.states.verify(state, bindingOf(identity, operation), ctx)
       },
     },
-  })
-  sendPlainErrors(mcp)
-  mcp.server.onerror = () => {
-    // What the SDK reports here quotes the request. The audit trail has the refusal or the outcome.
+  }
+  if (message.method !== 'tools/call') {
+    const server = quiet(new Server(parts.product, options))
+    serveList(server, parts, vars)
+    serveRead(server, parts, vars)
+    return server
   }
 
-  if (message.method !== 'tools/call') {
-    serveList(mcp.server, parts, vars)
-    serveRead(mcp.server, parts, vars)
-    return mcp
-  }
   const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
-  if (operation === undefined || definition === undefined) {
-    mcp.server.setRequestHandler('tools/call', () => {
+  const call = (ctx: ServerContext): ReturnType<typeof callTool> => {
+    if (operation === undefined || definition === undefined) {
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
-    })
-    return mcp
+    }
+    return callTool(parts, definition.tool, { identity, operation, asked }, ctx)
   }
-  const { tool, inputSchema, outputSchema } = definition
-  mcp.registerTool(
-    tool.name,
-    { inputSchema: inputSchema(operation.parsed), outputSchema },
-    (_args, ctx) => callTool(parts, tool, { identity, operation, asked }, ctx),
-  )
+  if (definition?.headerSchema === undefined) {
+    const server = quiet(new Server(parts.product, options))
+    server.setRequestHandler('tools/call', (_request, ctx) => call(ctx))
+    return server
+  }
+  const mcp = new McpServer(parts.product, options)
+  quiet(mcp.server)
+  const { tool, headerSchema } = definition
+  mcp.registerTool(tool.name, { inputSchema: headerSchema }, (_args, ctx) => call(ctx))
   return mcp
+}
+
+/** What the SDK sends and reports quotes the request: errors leave in fixed words, reports stay here. */
+function quiet(server: Server): Server {
+  sendPlainErrors(server)
+  server.onerror = () => {
+    // The audit trail has the refusal or the outcome.
+  }
+  return server
 }

@@ -6,7 +6,7 @@ import {
   inputResponse,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import type { Identity, Operation } from '../context.ts'
+import type { Identity, Operation, Parsed } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
@@ -55,7 +55,11 @@ export function callTool(
   const { calls, store, states, resultBytes, reportFailure } = parts
   const { operation, identity } = call
   const { principal } = identity
-  const input = operation.parsed.value
+  const { parsed } = operation
+  if (parsed.issues !== undefined) {
+    return Promise.resolve(failure(wrongArguments(tool, parsed.issues)))
+  }
+  const input = parsed.value
   const notify = notifier(ctx.mcpReq)
 
   async function confirm(question: string): Promise<boolean> {
@@ -72,7 +76,6 @@ export function callTool(
   }
 
   async function work(signal: AbortSignal): Promise<Output> {
-    if (input === undefined) throw new Error('The input was not parsed')
     const output = await tool.run(input, {
       principal,
       signal,
@@ -139,6 +142,21 @@ function ask(question: string, requestState: string): InputRequiredResult {
   }
   const elicit = inputRequired.elicit({ message: question, requestedSchema })
   return inputRequired({ inputRequests: { [CONFIRM]: elicit }, requestState })
+}
+
+/** Issues that one answer names. A body can hold more mistakes than an answer should hold words. */
+const MAX_ISSUES = 10
+
+/**
+ * What is wrong with arguments, in the words of the SDK: places and rules of our schema, but neither
+ * names nor values of the caller.
+ */
+function wrongArguments({ name }: Tool, issues: NonNullable<Parsed['issues']>): string {
+  const problems = issues.slice(0, MAX_ISSUES).map(({ code, path, message }) => {
+    const rule = code === 'unrecognized_keys' ? 'Unrecognized keys' : message
+    return path.length === 0 ? rule : `${path.map(String).join('.')}: ${rule}`
+  })
+  return `Input validation error: Invalid arguments for tool ${name}: ${problems.join(', ')}`
 }
 
 const MESSAGE_LENGTH = 1024
