@@ -49,10 +49,10 @@ const evaluation = environment().registerVariable('args', 'dyn')
  * loop on hostile input (`costOf`), and fields that the schema does not have, which `has()` would
  * quietly answer with false.
  *
- * @param input schema of `args`; without one a condition cannot mention `args`
+ * @param input schema of `args`
  * @throws {Error} with a message for the author of the policy.
  */
-export function compileCondition(source: string, input: z.ZodObject | undefined): Condition {
+export function compileCondition(source: string, input: z.ZodObject): Condition {
   const { valid, error } = evaluation.check(source)
   if (!valid) throw new Error(error?.summary ?? 'is not CEL')
   const run = evaluation.parse(source)
@@ -86,9 +86,8 @@ function environment(): Environment {
     .registerVariable('now', 'google.protobuf.Timestamp')
 }
 
-function typed(input: z.ZodObject | undefined): Environment {
+function typed(input: z.ZodObject): Environment {
   const strict = environment().registerFunction(`${FIELD_EXISTS}(dyn): bool`, () => true)
-  if (input === undefined) return strict
   const schema = z.toJSONSchema(input, { unrepresentable: 'any' })
   return strict.registerVariable('args', declare(schema, 'Args', strict))
 }

@@ -44,8 +44,9 @@ interface Item {
 }
 
 const NAME = /^[a-z][a-z0-9_]{0,63}$/
-/** RFC 6570 level 1, one variable per path segment. */
-const URI_TEMPLATE = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[A-Za-z0-9._~/-]|\{\w{1,64}\}){1,512}$/
+/** RFC 6570 level 1. A path segment has one variable at most, so that matching is linear. */
+const URI_TEMPLATE =
+  /^[a-z][a-z0-9+.-]{0,31}:\/\/(?=.)(?:[A-Za-z0-9._~-]*(?:\{\w{1,64}\}[A-Za-z0-9._~-]*)?(?:\/|$))*$/
 
 /**
  * Joins policy and catalog: every entry has its tool, resource or prompt, and each of those its entry.
@@ -134,7 +135,10 @@ function itemProblems(kind: Rule['kind'], { name, description, input }: Item): P
     return problems
   }
   if (!URI_TEMPLATE.test(name)) {
-    problems.push({ field, message: 'must be a template like scheme://path/{variable}' })
+    problems.push({
+      field,
+      message: 'must be a template like scheme://path/{variable}, one variable per segment',
+    })
   }
   const variables = new Set([...name.matchAll(/\{(\w+)\}/g)].map(([, variable]) => variable))
   if (variables.symmetricDifference(new Set(Object.keys(input.shape))).size > 0) {

@@ -71,8 +71,8 @@ function deepFreeze<Value>(value: Value): Value {
 }
 
 /**
- * Variables of a URI for a template of literals and `{name}` (RFC 6570 §1.2, level 1), each variable
- * one path segment. Linear: every part is matched once, from left to right.
+ * Variables of a URI for a template of literals and `{name}` (RFC 6570 §1.2, level 1). A variable
+ * ends with its path segment, and a segment has one at most (`compileRules`): linear time.
  */
 function uriMatcher(template: string): (uri: string) => Record<string, string> | undefined {
   const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name)

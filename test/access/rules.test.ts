@@ -181,6 +181,18 @@ describe('threat: something is served that no policy speaks of, or a policy of n
       'resource {id}',
     ],
     [
+      'a template with two variables in one segment',
+      { resources: [resource('a://{id}{x}', z.strictObject({ id: text, x: text }))] },
+      { resources: { 'a://{id}{x}': entry() } },
+      'resource a://{id}{x}',
+    ],
+    [
+      'a template of nothing',
+      { resources: [resource('a://', z.strictObject({}))] },
+      { resources: { 'a://': entry() } },
+      'resource a://',
+    ],
+    [
       'a variable without a parameter',
       { resources: [resource('a://{x}')] },
       { resources: { 'a://{x}': entry() } },
