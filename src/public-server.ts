@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
@@ -12,7 +13,7 @@ const CHECK_INTERVAL_MS = 1000
  * Node's server with every limit that Node can enforce; `listen.ts` says what is done about each.
  * HTTP/1.1 only, in TLS as well.
  *
- * @throws {Problems} when the files of `tls` are not a certificate and its key.
+ * @throws {Problems} when the files of `tls` are not a certificate, its key, and authorities.
  */
 export function publicServer(limits: LimitsPolicy, tls: Config['tls']): Server {
   const { headers, timeouts } = limits
@@ -38,7 +39,7 @@ function tlsServer(settings: ServerOptions, tls: NonNullable<Config['tls']>): Se
   const clients =
     clientCaFile === undefined
       ? {}
-      : { ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized: true }
+      : { ca: authorities(clientCaFile), requestCert: true, rejectUnauthorized: true }
   try {
     return createTlsServer({
       ...settings,
@@ -53,5 +54,17 @@ function tlsServer(settings: ServerOptions, tls: NonNullable<Config['tls']>): Se
     // What OpenSSL says is about bytes of the files. The person needs the names.
     const message = 'must be a certificate chain in PEM for the private key in MCP_TLS_KEY_FILE'
     throw new Problems([{ field: 'MCP_TLS_CERT_FILE', message }])
+  }
+}
+
+/** OpenSSL takes a file without any certificate. The server would then refuse every client. */
+function authorities(file: string): string {
+  try {
+    const pem = readFileSync(file, 'utf8')
+    new X509Certificate(pem)
+    return pem
+  } catch {
+    const message = 'must be certificates in PEM'
+    throw new Problems([{ field: 'MCP_TLS_CLIENT_CA_FILE', message }])
   }
 }

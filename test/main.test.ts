@@ -132,6 +132,17 @@ describe('threat: a server that starts although its settings or policies are wro
       ['MCP_TLS_CERT_FILE'],
     ],
     [
+      'client authorities that are none',
+      {
+        env: {
+          MCP_TLS_CERT_FILE: file('client.crt', BAD),
+          MCP_TLS_KEY_FILE: file('client.key', BAD),
+          MCP_TLS_CLIENT_CA_FILE: file('client-ca.crt', BAD),
+        },
+      },
+      ['MCP_TLS_CLIENT_CA_FILE'],
+    ],
+    [
       'nobody who could authenticate',
       { policies: [['auth.yaml', 'enabled: true', 'enabled: false']], env: {} },
       ['MCP_API_KEYS_FILE'],
