@@ -66,6 +66,7 @@ export function assemble(options: AssembleOptions): Assembly {
     outbound: createOutbound({ mode: config.mode }),
     clock: systemClock,
     trail,
+    logger,
   })
   if (ways.length === 0 && anonymous === undefined) throw new Problems([NO_WAY_IN])
   if (auth.issuers.length > 0 && anonymous !== undefined) throw new Problems([ANONYMOUS_BESIDE])

@@ -1,7 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
-import { isIP } from 'node:net'
 import type { Settings } from './config.ts'
-import { isCidr, isWithin, networkList } from './networks.ts'
+import { isCidr, isLoopbackAddress, isWithin, networkList } from './networks.ts'
 import type { Problem } from './problems.ts'
 import { isLoopbackUrl, isSerializedOrigin } from './urls.ts'
 
@@ -166,7 +165,7 @@ function isReadable(file: string): boolean {
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  return host === 'localhost' || isLoopbackAddress(host)
 }
 
 /** One spelling only, because `aud` and `resource` compare byte for byte (RFC 8707 §2, RFC 9728 §3.3). */

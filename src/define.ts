@@ -97,7 +97,7 @@ export interface Resource<Params extends Shape = Shape> {
   readonly params: z.ZodObject
   /** @returns the text, or `undefined` when there is none for this caller. */
   read(params: Params, context: ReadContext): Promise<string | undefined>
-  /** Values of the variables that exist for this caller. */
+  /** What exists for this caller. */
   list(context: ReadContext): Promise<readonly { readonly uri: string; readonly title: string }[]>
 }
 

@@ -2,14 +2,13 @@ import type { Config } from './config.ts'
 import type { Identity } from './context.ts'
 import type { AllowedOrigin } from './controls/origin-guard.ts'
 import type { HttpPolicy } from './policy.ts'
+import { LOOPBACK_HOSTS } from './urls.ts'
 
 /**
  * What development adds to policy, in one place: the names of this machine as hosts, pages of this
  * machine as origins, and on request a caller without credential. Production adds nothing.
  */
 
-/** Names under which a loopback listener is reached. */
-const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'] as const
 const LOOPBACK_ORIGIN = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?$/
 
 /** Where this process is reached. */
@@ -33,7 +32,7 @@ export function allowedHosts(
 /** The listener under each name of this machine. A port that is the default of the scheme is left out. */
 function loopback(bound: string): readonly URL[] {
   const { protocol, port } = new URL(bound)
-  return LOOPBACK.map((name) => new URL(`${protocol}//${name}:${port}`))
+  return [...LOOPBACK_HOSTS].map((name) => new URL(`${protocol}//${name}:${port}`))
 }
 
 /** In development any page of this machine may call; without authentication only the server's own. */
@@ -64,12 +63,6 @@ export function anonymousIdentity(scopes: readonly string[]): Identity {
     expiresAt: null,
     claims: {},
   }
-}
-
-/** Where a listener is bound, as a URL without path. */
-export function boundUrl(host: string, port: number, tls: boolean): string {
-  const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-  return `${tls ? 'https' : 'http'}://${authority}`
 }
 
 /** What a developer sees at start. The key is printed this once and kept nowhere. */

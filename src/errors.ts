@@ -13,6 +13,7 @@ interface Denial {
 }
 
 const badRequest = { status: 400, rpcCode: -32600, message: 'Bad request' } as const
+const invalidRequest = { status: 400, rpcCode: -32600, message: 'Invalid request' } as const
 const parseError = { status: 400, rpcCode: -32700, message: 'Parse error' } as const
 const unauthorized = { status: 401, rpcCode: -32600, message: 'Unauthorized' } as const
 const forbidden = { status: 403, rpcCode: -32600, message: 'Forbidden' } as const
@@ -63,11 +64,11 @@ export const DENIALS = {
   'parse-message.incomplete': badRequest,
   'parse-message.not-utf8': parseError,
   'parse-message.not-json': parseError,
-  'parse-message.too-deep': { status: 400, rpcCode: -32600, message: 'Invalid request' },
-  'parse-message.duplicate-name': { status: 400, rpcCode: -32600, message: 'Invalid request' },
-  'parse-message.forbidden-name': { status: 400, rpcCode: -32600, message: 'Invalid request' },
-  'parse-message.lone-surrogate': { status: 400, rpcCode: -32600, message: 'Invalid request' },
-  'parse-message.not-one-message': { status: 400, rpcCode: -32600, message: 'Invalid request' },
+  'parse-message.too-deep': invalidRequest,
+  'parse-message.duplicate-name': invalidRequest,
+  'parse-message.forbidden-name': invalidRequest,
+  'parse-message.lone-surrogate': invalidRequest,
+  'parse-message.not-one-message': invalidRequest,
   'authorize.unknown-method': { status: 404, rpcCode: -32601, message: 'Method not found' },
   'authorize.missing-scope': forbidden,
   'authorize.condition': forbidden,
@@ -83,7 +84,7 @@ export type DenyReason = keyof typeof DENIALS
 export interface DeniedOptions {
   /** Headers that the client must act on: `WWW-Authenticate`, `Retry-After`, `Allow`, `RateLimit`. */
   readonly headers?: Readonly<Record<string, string>>
-  /** For the log only. Never reaches the caller. */
+  /** What led to it. The audit trail names a `CredentialFault`; nothing reaches the caller. */
   readonly cause?: unknown
 }
 

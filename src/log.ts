@@ -1,9 +1,6 @@
 import { pino } from 'pino'
 import { cleanText } from './audit/clean-text.ts'
-import type { Mode } from './config.ts'
-
-/** Least to most severe; `silent` switches the log off. The audit trail has no level. */
-export type LogThreshold = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+import type { Config, Mode } from './config.ts'
 
 /** What the log may say of an error. */
 export interface ErrorFacts {
@@ -21,13 +18,11 @@ export interface ErrorFacts {
  */
 export interface LogFields {
   readonly requestId?: string
-  /** Name of a refusal, setting, policy, key, signal or state: never a value. */
+  /** Name from a closed list of this source, such as that of a refusal or fault: never a value. */
   readonly reason?: string
   readonly tool?: string
   readonly issuer?: string
   readonly url?: string
-  readonly count?: number
-  readonly durationMs?: number
   /** Anything thrown; `describeError` decides what comes out. */
   readonly error?: unknown
 }
@@ -50,7 +45,7 @@ const MAX_WAITING_BYTES = 1_048_576
  * JSON lines on standard error: `level`, `time` (UTC, RFC 3339), the allowed fields, `msg`. Written
  * without blocking and flushed at exit. A reader who is slow or gone costs log lines, nothing else.
  */
-export function createLogger(level: LogThreshold, mode: Mode = 'production'): Logger {
+export function createLogger(level: Config['logLevel'], mode: Mode = 'production'): Logger {
   const stream = pino.destination({ dest: 2, sync: false, maxLength: MAX_WAITING_BYTES })
   stream.on('error', () => {
     // Nowhere is left to say so. Without a listener the process would end.
@@ -80,15 +75,13 @@ export function createLogger(level: LogThreshold, mode: Mode = 'production'): Lo
 
 /** Named one by one: what a caller passes beyond the type does not come out. */
 function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown>> {
-  const { requestId, reason, tool, issuer, url, count, durationMs, error } = fields
+  const { requestId, reason, tool, issuer, url, error } = fields
   return {
     requestId: cleaned(requestId),
     reason: cleaned(reason),
     tool: cleaned(tool),
     issuer: cleaned(issuer),
     url: cleaned(url),
-    count,
-    durationMs,
     error: error === undefined ? undefined : describeError(error, mode),
   }
 }

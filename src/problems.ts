@@ -7,7 +7,7 @@ export interface Problem {
   readonly message: string
 }
 
-/** Everything that is wrong, at once. `main.ts` prints one line for each and exits 78. */
+/** Everything that is wrong, at once: `start-failure.ts` prints one line for each. Exit code 78. */
 export class Problems extends Error {
   readonly problems: readonly Problem[]
 

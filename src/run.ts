@@ -4,13 +4,13 @@ import { adminListener } from './admin/probes.ts'
 import { createApp } from './app.ts'
 import { assemble } from './assemble.ts'
 import { createAuditTrail } from './audit/audit-trail.ts'
-import { openSink, type Sink } from './audit/sink.ts'
+import { openSink } from './audit/sink.ts'
 import { ephemeralKey } from './auth/ephemeral-key.ts' // optional: api-key
 import { bind } from './bind.ts'
 import { clientAddress } from './client-address.ts'
 import { readConfig } from './config.ts'
 import type { Catalog } from './define.ts'
-import { boundUrl, notice } from './development.ts'
+import { notice } from './development.ts'
 import { drain } from './drain.ts'
 import { publicListener } from './listen.ts'
 import { createLogger } from './log.ts'
@@ -19,6 +19,7 @@ import { Problems } from './problems.ts'
 import { secretRing } from './secrets.ts'
 import { startFailure } from './start-failure.ts'
 import { memoryStore } from './stores/memory.ts'
+import { boundUrl } from './urls.ts'
 
 const EXIT = { drained: 0, crash: 1 } as const
 
@@ -50,7 +51,7 @@ async function start(catalog: Catalog): Promise<void> {
   const trail = createAuditTrail({
     ring,
     policy: policies.audit,
-    sink: openAudit(config.auditFile),
+    sink: openSink(config.auditFile ?? 'stdout'),
     product: { name: product.name, version: product.version },
   })
 
@@ -138,14 +139,6 @@ async function start(catalog: Catalog): Promise<void> {
       ephemeral?.key, // optional: api-key
     ),
   )
-}
-
-function openAudit(file: string | undefined): Sink {
-  try {
-    return openSink(file ?? 'stdout')
-  } catch {
-    return cannotAudit()
-  }
 }
 
 function cannotAudit(): never {

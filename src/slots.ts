@@ -6,31 +6,25 @@ export interface Slots {
    * @returns its release, which may be called more than once, or `undefined` when all are taken.
    */
   take(key: string): (() => void) | undefined
-  /** Slots taken, of all keys. */
-  used(): number
 }
 
 /** @param limit slots of one key */
 export function slots(limit: number): Slots {
   const taken = new Map<string, number>()
-  let used = 0
 
   return {
     take(key) {
       const count = taken.get(key) ?? 0
       if (count >= limit) return undefined
       taken.set(key, count + 1)
-      used += 1
       let released = false
       return function release() {
         if (released) return
         released = true
-        used -= 1
         const left = (taken.get(key) ?? 1) - 1
         if (left === 0) taken.delete(key)
         else taken.set(key, left)
       }
     },
-    used: () => used,
   }
 }

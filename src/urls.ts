@@ -1,9 +1,15 @@
 /** Names of this machine in a URL. */
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+export const LOOPBACK_HOSTS: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /** Whether a URL stays on this machine, in clear text. */
 export function isLoopbackUrl(url: URL): boolean {
-  return url.protocol === 'http:' && LOOPBACK.has(url.hostname)
+  return url.protocol === 'http:' && LOOPBACK_HOSTS.has(url.hostname)
+}
+
+/** Where a listener is bound, as a URL without path. */
+export function boundUrl(host: string, port: number, tls: boolean): string {
+  const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  return `${tls ? 'https' : 'http'}://${authority}`
 }
 
 /**

@@ -24,7 +24,7 @@ const RETRY_AFTER_SECONDS = 5
 const BULK: ReadonlySet<AuditEvent['event']> = new Set(['request', 'authn.fail', 'throttle'])
 
 /**
- * Threat:  actions that nobody can account for. An attacker edits or deletes records, floods the
+ * Threat:  Actions that nobody can account for. An attacker edits or deletes records, floods the
  *          trail, forges entries through text, or breaks the sink before acting.
  * Rule:    records are OCSF, chained by MACs (`chain.ts`), cleaned (`clean-text.ts`) and written in
  *          order (`sink.ts`). What is committed is in the sink before the caller goes on. A queue that
@@ -104,6 +104,6 @@ export function createAuditTrail(
 
 function sinkBroken(): Denied {
   return new Denied('audit.sink-broken', {
-    headers: { 'Retry-After': String(RETRY_AFTER_SECONDS) },
+    headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
   })
 }

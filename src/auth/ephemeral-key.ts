@@ -5,7 +5,7 @@ import type { KeyRecord } from './key-file.ts'
 const LIFETIME_MS = 86_400_000
 
 /**
- * The key of development: made at start, held in memory, gone with the process.
+ * The key of development: made at start, held in memory, gone with the process or after a day.
  *
  * @returns the key, to be printed once, and its record
  */

@@ -59,12 +59,14 @@ interface Keys {
  *
  * @param clock monotonic, so that a step of the wall clock neither extends nor ends a set
  * @param onChange called with the key ids of each new set, the first included
+ * @param onFailure called with what went wrong in each fetch that failed
  */
 export function createKeySet(
   options: KeySetOptions,
   outbound: Outbound,
   clock: Clock,
   onChange: (keyIds: readonly string[]) => void,
+  onFailure: (error: unknown) => void,
 ): KeySet {
   const cacheMs = options.cacheSeconds * 1000
   const cooldownMs = options.cooldownSeconds * 1000
@@ -101,6 +103,7 @@ export function createKeySet(
       }
     } catch (error) {
       failure = error
+      onFailure(error)
     }
     const waitMs = failure === undefined ? cacheMs * REFRESH_AT : cooldownMs
     if (!closed) cancel = clock.after(waitMs, startRefresh)
@@ -122,7 +125,7 @@ export function createKeySet(
     const waitMs = attemptedAt + cooldownMs - clock.now()
     const seconds = Math.max(1, Math.ceil(waitMs / 1000))
     return new Denied('authenticate.keys-unavailable', {
-      headers: { 'Retry-After': String(seconds) },
+      headers: { 'retry-after': String(seconds) },
       cause: failure,
     })
   }

@@ -1,6 +1,7 @@
 import type { AuditTrail } from '../audit/trail.ts'
 import type { Clock } from '../clock.ts'
 import type { Identity } from '../context.ts'
+import type { Logger } from '../log.ts'
 import type { Outbound } from '../outbound.ts'
 import type { AuthPolicy } from '../policy.ts'
 import type { KeyRecord } from './key-file.ts' // optional: api-key
@@ -15,6 +16,7 @@ export interface StrategyParts {
   readonly outbound: Outbound
   readonly clock: Clock
   readonly trail: AuditTrail
+  readonly logger: Logger
 }
 
 /** A credential as it was sent: one token68 (RFC 9110 §11.2), at most 8 KiB. */
@@ -67,8 +69,8 @@ export type Fault =
 export class CredentialFault extends Error {
   readonly fault: Fault
 
-  constructor(fault: Fault, options?: { cause?: unknown }) {
-    super(fault, options)
+  constructor(fault: Fault) {
+    super(fault)
     this.name = 'CredentialFault'
     this.fault = fault
   }

@@ -86,12 +86,10 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
   }
 }
 
-/** Whether this credential is a live key or was verified a moment ago. */
-function isLive(strategies: readonly AuthStrategy[], credential: Credential): boolean {
-  return strategies.some((strategy) => strategy.knows(credential, Date.now()))
-}
-
-/** The same question for `address-limit`, which stands before this control. */
+/**
+ * Whether the credential of a request is a live key or was verified a moment ago. For
+ * `address-limit`, which stands before this control.
+ */
 export function isKnownCaller(
   strategies: readonly AuthStrategy[],
   keyHeader: string | null,
@@ -99,7 +97,8 @@ export function isKnownCaller(
   return function isKnownCaller(headers, address) {
     try {
       const credential = credentialOf(headers, address, keyHeader)
-      return credential !== undefined && isLive(strategies, credential)
+      if (credential === undefined) return false
+      return strategies.some((strategy) => strategy.knows(credential, Date.now()))
     } catch (error) {
       if (error instanceof Denied) return false
       throw error

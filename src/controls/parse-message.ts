@@ -9,8 +9,9 @@ import { type RawHeaders, single } from '../raw-headers.ts'
 /**
  * Threat:  A body that is too much to hold, or that the check and the code read differently.
  * Rule:    `application/json` in UTF-8, without content coding; read up to a bound, also when
- *          chunked, and asked for with `100 Continue` only here; strict UTF-8; no deep nesting, doubled names, `__proto__` or lone surrogates;
- *          then exactly one JSON-RPC request or notification. Arrays are refused in every era.
+ *          chunked, and asked for with `100 Continue` only here; strict UTF-8; no deep nesting,
+ *          doubled names, `__proto__` or lone surrogates; then exactly one JSON-RPC request or
+ *          notification. Arrays are refused in every era.
  * Policy:  policies/limits.yaml `body`
  * Refuses: 415 `parse-message.media-type`, `parse-message.encoding`; 413 `parse-message.too-large`;
  *          400 `parse-message.incomplete`, `parse-message.not-utf8`, `parse-message.not-json`,

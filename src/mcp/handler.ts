@@ -26,7 +26,7 @@ export interface Mcp {
   close(): Promise<void>
 }
 
-/** Interval of keep-alive comments, ms: below the idle timeout of proxies and of slow readers. */
+/** Interval of keep-alive comments, ms: below the usual idle timeout of proxies. */
 const KEEP_ALIVE_MS = 15_000
 
 /**

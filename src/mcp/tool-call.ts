@@ -173,7 +173,7 @@ function errorText(error: unknown, { facts, rule }: Operation): string {
 function endingOf(outcome: Ending['outcome'], notify: Notifier, text?: string): Ending {
   return {
     outcome,
-    resultSha256: text && hash('sha256', text),
+    resultSha256: text === undefined ? undefined : hash('sha256', text),
     progressCount: notify.count(),
   }
 }

@@ -165,7 +165,7 @@ describe('threat: a broken sink, a caller acts without leaving a record', () => 
     for (const _attempt of ['first', 'while broken']) {
       const outcome = await trail.commit(decision).catch((error: unknown) => error)
       if (reason === undefined) expect(outcome).toBe(undefined)
-      else expect(outcome).toMatchObject({ reason, headers: { 'Retry-After': '5' } })
+      else expect(outcome).toMatchObject({ reason, headers: { 'retry-after': '5' } })
     }
     expect(trail.ready()).toBe(ready)
   })

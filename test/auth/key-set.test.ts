@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vite
 import { createKeySet, type KeySet, type KeySetOptions } from '../../src/auth/key-set.ts'
 import { CredentialFault } from '../../src/auth/strategy.ts'
 import { Denied } from '../../src/errors.ts'
-import { createOutbound } from '../../src/outbound.ts'
+import { createOutbound, OutboundError } from '../../src/outbound.ts'
 import { type TestClock, testClock } from '../clock.ts'
 import { httpServer, json, type TestServer } from '../http-server.ts'
 
@@ -26,12 +26,14 @@ beforeAll(async () => {
 let issuer: TestServer
 let time: TestClock
 let changes: (readonly string[])[]
+let failures: unknown[]
 const open: KeySet[] = []
 
 beforeEach(async () => {
   issuer = await httpServer(json({ keys: [first] }))
   time = testClock()
   changes = []
+  failures = []
 })
 afterEach(async () => {
   for (const keys of open.splice(0)) keys.close()
@@ -39,6 +41,7 @@ afterEach(async () => {
 })
 
 function keySet(options: Partial<KeySetOptions> = {}): KeySet {
+  const failed = failures
   const keys = createKeySet(
     {
       issuer: issuer.origin,
@@ -50,6 +53,7 @@ function keySet(options: Partial<KeySetOptions> = {}): KeySet {
     createOutbound({ mode: 'development' }),
     time,
     (ids) => changes.push(ids),
+    (error) => failed.push(error),
   )
   open.push(keys)
   return keys
@@ -66,7 +70,7 @@ async function find(keys: KeySet, kid: string | undefined, alg = 'ES256'): Promi
     await keys.find({ alg, ...(kid !== undefined && { kid }) })
     return 'found'
   } catch (error) {
-    if (error instanceof Denied) return `${error.reason} ${error.headers['Retry-After']}`
+    if (error instanceof Denied) return `${error.reason} ${error.headers['retry-after']}`
     if (error instanceof CredentialFault) return error.fault
     throw error
   }
@@ -83,6 +87,7 @@ describe('contract: finding keys', () => {
     expect(keys.available()).toBe(true)
     expect(await find(keys, 'first')).toBe('found')
     expect(issuer.requests).toHaveLength(1)
+    expect(failures).toEqual([])
   })
 
   it('lets callers wait for the first fetch', async () => {
@@ -281,6 +286,7 @@ describe('threat: an outage of the issuer, it locks everybody out or lets anybod
     time.advance(30 * SECOND)
     await settled()
     expect(issuer.requests).toHaveLength(2)
+    expect(failures).toEqual([new OutboundError('status'), new OutboundError('status')])
   })
 
   it('says when to come back', async () => {

@@ -111,6 +111,7 @@ function keysOf(issuer: string, algorithms: readonly string[]): KeySet {
     },
     time,
     () => undefined,
+    () => undefined,
   )
   open.push(keys)
   return keys
@@ -644,7 +645,7 @@ describe('threat: an outage of the issuer, callers are told that their tokens ar
     const verified = ways.verify(credential(await sign()), NOW_MS)
     await expect(verified).rejects.toMatchObject({
       reason: 'authenticate.keys-unavailable',
-      headers: { 'Retry-After': '30' },
+      headers: { 'retry-after': '30' },
     })
     expect(ways.available(NOW_MS)).toBe(false)
   })

@@ -90,6 +90,7 @@ describe('threat: an outage of the issuer, callers are told that their tokens ar
     expect(resultOf(await attempt(server, bearer(server.key)))).toMatchObject({ kind: 'api-key' })
     const ready = await fetch(`${server.adminUrl}/readyz`)
     expect(ready.status).toBe(200)
+    expect(server.stderr()).toContain(`"reason":"network","issuer":"${issuer.url}"`)
 
     await issuer.up()
     await cooldown()
