@@ -47,6 +47,7 @@ export function refusal(
       ...headers,
       ...SECURITY_HEADERS,
       'content-type': 'application/json',
+      vary: 'Origin',
       'x-request-id': requestId,
     },
     body: JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, data } }),

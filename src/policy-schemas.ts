@@ -48,6 +48,7 @@ const scopeToken = z
   .string()
   .regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, 'must be one scope token (RFC 6749 section 3.3)')
   .refine((scope) => scope !== 'offline_access', 'offline_access is not a scope of a resource')
+  .refine((scope) => scope !== '*', 'there is no wildcard: name each scope')
 
 const host = z
   .string()

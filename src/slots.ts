@@ -1,5 +1,7 @@
 /** Counts what is in use at the same time, by key. */
 export interface Slots {
+  /** Slots of one key. */
+  readonly limit: number
   /**
    * Takes a slot.
    *
@@ -13,6 +15,7 @@ export function slots(limit: number): Slots {
   const taken = new Map<string, number>()
 
   return {
+    limit,
     take(key) {
       const count = taken.get(key) ?? 0
       if (count >= limit) return undefined

@@ -82,6 +82,7 @@ function expectAnswer(answer: RawAnswer | undefined, reason: DenyReason): void {
     'content-type': 'application/json',
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
+    vary: 'Origin',
     'x-request-id': expect.stringMatching(/^[0-9a-f-]{36}$/),
     connection: 'close',
   })

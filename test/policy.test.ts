@@ -237,6 +237,11 @@ const BAD: readonly [string, Edit, string][] = [
     'access.yaml tools.echo.scopes.0',
   ],
   [
+    'a scope that looks like all scopes',
+    echo('scopes: ["*"], why: "a test"'),
+    'access.yaml tools.echo.scopes.0',
+  ],
+  [
     'a misspelt condition',
     echo('scopes: [], wen: "canary", why: "a test"'),
     'access.yaml tools.echo.wen',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { rateLimitHeaders } from '../src/rate-limit-headers.ts'
+import { concurrencyHeaders, rateLimitHeaders } from '../src/rate-limit-headers.ts'
 
 describe('contract: the headers of a 429', () => {
   it.each(['address', 'address-auth', 'principal', 'tool'] as const)(
@@ -12,6 +12,14 @@ describe('contract: the headers of a 429', () => {
       })
     },
   )
+
+  it('names a limit of calls at the same time by its unit', () => {
+    expect(concurrencyHeaders('tool', 4)).toEqual({
+      'retry-after': '1',
+      'ratelimit-policy': '"tool";q=4;qu="concurrent-requests"',
+      ratelimit: '"tool";r=0;t=1',
+    })
+  })
 
   it.each([
     ['a window that ends now', 0, '1'],

@@ -1,4 +1,5 @@
 // optional: api-key
+import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { scanJson } from '../json-scan.ts'
@@ -12,18 +13,31 @@ const printable = z
   .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
 const instant = z.iso.datetime('must be a time in UTC such as 2026-01-31T00:00:00Z')
 
+/** One character repeated, or the digest of nothing: what stands in examples and templates. */
+function isPlaceholder(digest: string): boolean {
+  return /^(.)\1+$/.test(digest) || digest === hash('sha256', '')
+}
+
 const keyRecord = z.strictObject({
   id: z.string().regex(/^[a-z2-7]{12}$/, 'must be the 12 characters after mcpk_'),
   /** For people: who holds the key, or where it is used. */
   name: printable,
   /** Of the whole key, lower-case hex. A digest of anything but a generated key matches no request. */
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 digest in lower-case hex'),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 digest in lower-case hex')
+    .refine((digest) => !isPlaceholder(digest), 'must be the digest of a generated key'),
   /** Keys with the same subject are one principal, so that rotation keeps what it owns. */
   subject: printable,
   tenant: printable.nullable(),
   roles: z.array(printable),
   /** scope-token, RFC 6749 §3.3. */
-  scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, 'must be one scope token')),
+  scopes: z.array(
+    z
+      .string()
+      .regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, 'must be one scope token')
+      .refine((scope) => scope !== '*', 'there is no wildcard: name each scope'),
+  ),
   createdAt: instant,
   expiresAt: instant,
   /** Client networks that may use the key. Empty: the key is not bound to networks. */

@@ -62,7 +62,11 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
     if (!METHODS.has(message.method) || isNotification(message) === (message.id !== undefined)) {
       throw new Denied('authorize.unknown-method')
     }
-    c.set('era', eraOf(message, c.get('headers')))
+    const era = eraOf(message, c.get('headers'))
+    if (era === 'legacy' && MODERN_METHODS.has(message.method)) {
+      throw new Denied('authorize.unknown-method')
+    }
+    c.set('era', era)
     const target = find(message)
     if (target === undefined) {
       if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
@@ -78,7 +82,7 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
         method: message.method,
         name: target.rule.name,
         rpcId: message.id,
-        era: c.get('era'),
+        era,
         argsHmac: hmac,
         argsBytes: bytes,
       },
@@ -110,6 +114,9 @@ const METHODS = new Set([
   'notifications/progress',
   'notifications/roots/list_changed',
 ])
+
+/** What revisions before 2026-07-28 do not have. The SDK knows what that one no longer has. */
+const MODERN_METHODS = new Set(['server/discover', 'subscriptions/listen'])
 
 function isNotification(message: Message): boolean {
   return message.method.startsWith('notifications/')

@@ -4,7 +4,7 @@ import type { AppEnv } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
-import { rateLimitHeaders } from '../rate-limit-headers.ts'
+import { concurrencyHeaders, type RateLimitName, rateLimitHeaders } from '../rate-limit-headers.ts'
 import { type Slots, slots } from '../slots.ts'
 import type { Limiter, Store } from '../stores/store.ts'
 import { whenClosed } from '../when-closed.ts'
@@ -34,10 +34,10 @@ export function callLimit(
     const budget = operation === undefined ? undefined : budgets.get(operation.rule)
     if (budget !== undefined) {
       await countCall(budget, owner)
-      whenClosed(c.env.outgoing, takeSlot(budget.calls, owner))
+      whenClosed(c.env.outgoing, takeSlot(budget.calls, 'tool', owner))
     }
     if (c.get('message').method === 'subscriptions/listen') {
-      whenClosed(c.env.outgoing, takeSlot(streamsOfPrincipal, owner))
+      whenClosed(c.env.outgoing, takeSlot(streamsOfPrincipal, 'principal', owner))
       const release = streams.take('all')
       if (release === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
       whenClosed(c.env.outgoing, release)
@@ -74,8 +74,8 @@ async function countCall({ rate }: CallBudget, owner: string): Promise<void> {
   throw new Denied('call-limit.rate', { headers })
 }
 
-function takeSlot(all: Slots, owner: string): () => void {
+function takeSlot(all: Slots, name: RateLimitName, owner: string): () => void {
   const release = all.take(owner)
-  if (release === undefined) throw new Denied('call-limit.concurrency', { headers: RETRY_SOON })
-  return release
+  if (release !== undefined) return release
+  throw new Denied('call-limit.concurrency', { headers: concurrencyHeaders(name, all.limit) })
 }

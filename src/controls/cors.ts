@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
 import type { AppEnv } from '../context.ts'
-import { type RawHeaders, single } from '../raw-headers.ts'
+import type { RawHeaders } from '../raw-headers.ts'
 import type { AllowedOrigin } from './origin-guard.ts'
 
 /** The CORS headers of one answer. Every answer gets them from this one function. */
@@ -45,8 +45,10 @@ export interface PreflightOptions {
 
 export function corsHeaders(isAllowed: AllowedOrigin): CorsHeaders {
   return function corsHeaders(headers) {
-    const origin = single(headers, 'origin')
-    if (origin === undefined || !isAllowed(origin)) return { vary: 'Origin' }
+    const [origin, second] = headers.get('origin') ?? []
+    if (origin === undefined || second !== undefined || !isAllowed(origin)) {
+      return { vary: 'Origin' }
+    }
     return {
       vary: 'Origin',
       'access-control-allow-origin': origin,

@@ -3,7 +3,7 @@ import type { AppEnv } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
-import { rateLimitHeaders } from '../rate-limit-headers.ts'
+import { concurrencyHeaders, rateLimitHeaders } from '../rate-limit-headers.ts'
 import { slots } from '../slots.ts'
 import type { Store } from '../stores/store.ts'
 import { whenClosed } from '../when-closed.ts'
@@ -34,7 +34,9 @@ export function principalLimit(
     }
     const release = calls.take(owner)
     if (release === undefined) {
-      throw new Denied('principal-limit.concurrency', { headers: { 'retry-after': '1' } })
+      throw new Denied('principal-limit.concurrency', {
+        headers: concurrencyHeaders('principal', concurrentCalls),
+      })
     }
     whenClosed(c.env.outgoing, release)
     await next()

@@ -75,6 +75,12 @@ describe('threat: a key file with a mistake in it, somebody is let in who should
     ['no name', 'name', { name: '' }],
     ['a line break in the name', 'name', { name: 'ci\n' }],
     ['a short digest', 'sha256', { sha256: 'ab'.repeat(31) }],
+    ['a digest of zeros', 'sha256', { sha256: '0'.repeat(64) }],
+    [
+      'the digest of nothing',
+      'sha256',
+      { sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' },
+    ],
     ['a digest in capitals', 'sha256', { sha256: 'AB'.repeat(32) }],
     [
       'a key in place of its digest',
@@ -90,6 +96,7 @@ describe('threat: a key file with a mistake in it, somebody is let in who should
     ['no scopes', 'scopes', { scopes: undefined }],
     ['a scope with a space', 'scopes.0', { scopes: ['a b'] }],
     ['a scope with a quote', 'scopes.0', { scopes: ['a"'] }],
+    ['a scope that looks like all scopes', 'scopes.0', { scopes: ['*'] }],
     ['an empty scope', 'scopes.0', { scopes: [''] }],
     ['no end', 'expiresAt', { expiresAt: undefined }],
     ['an end of null', 'expiresAt', { expiresAt: null }],

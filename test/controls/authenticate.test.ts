@@ -261,7 +261,7 @@ describe('threat: a dead key, somebody who was locked out goes on', () => {
     ['revoked from tomorrow', 'revoked', { revokedAt: daysFromNow(1) }],
     ['not valid yet', 'not-yet-valid', { createdAt: daysFromNow(1) }],
     ['of another network', 'address', { allowedCidrs: ['198.51.100.0/24', '2001:db8::/32'] }],
-    ['with another digest', 'unknown', { sha256: '0'.repeat(64) }],
+    ['with another digest', 'unknown', { sha256: '0123456789abcdef'.repeat(4) }],
     ['with the id of another key', 'unknown', { id: 'abcdefghijkl' }],
   ])('refuses a key that is %s, and says why in the trail alone', async (...row) => {
     const [, cause, record] = row

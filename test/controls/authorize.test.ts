@@ -234,6 +234,16 @@ describe('threat: an unknown method or name, something runs that no rule speaks 
     expectRefused(app, response, 404, 'authorize.unknown-method', { id: 1 })
   })
 
+  it.each(['server/discover', 'subscriptions/listen'])(
+    'does not know %s in a revision that has no such method',
+    async (method) => {
+      const body = { jsonrpc: '2.0', id: 1, method }
+      const headers = { 'mcp-protocol-version': '2025-11-25' }
+      const response = await app.send({ body, headers })
+      expectRefused(app, response, 404, 'authorize.unknown-method', { id: 1 })
+    },
+  )
+
   it.each(['tools/call', 'tools/list', 'ping', 'initialize', 'subscriptions/listen'])(
     'refuses the request %s as a notification',
     async (method) => {

@@ -79,6 +79,7 @@ describe('threat: a busy tool, one caller keeps it from all the others', () => {
     const response = await app.send()
     expectRefused(app, response, 429, 'call-limit.concurrency', ALLOWED)
     expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.headers.get('ratelimit-policy')).toBe('"tool";q=1;qu="concurrent-requests"')
     expectServed(await app.send({ body: toolCall('whoami', {}) }))
 
     await held.end()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type TestRequest, testApp } from '../app.ts'
+import { HOST, type TestRequest, testApp } from '../app.ts'
 import { expectRefused, expectServed } from '../expect-refused.ts'
 
 const PAGE = 'https://app.example.com'
@@ -85,6 +85,17 @@ describe('threat: a foreign page reads answers, what a victim may see leaks to i
       expect([403, 421]).toContain(status)
       expect(corsOf(headers)).toEqual([])
     }
+  })
+
+  it.each([
+    ['the listed one first', [PAGE, 'https://evil.example']],
+    ['the listed one last', ['https://evil.example', PAGE]],
+    ['the listed one twice', [PAGE, PAGE]],
+  ])('gives a request with two origins no CORS header: %s', async (_name, origins) => {
+    const wire = origins.map((origin) => ['origin', origin] as const)
+    const response = await app.send({ wire: [['host', HOST], ...wire] })
+    expectRefused(app, response, 400, 'wire-guard.duplicate-header')
+    expect(corsOf(response.headers)).toEqual([])
   })
 
   it.each(REQUESTS)('gives a caller without origin no CORS header for %s', async (...row) => {

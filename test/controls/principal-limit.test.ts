@@ -70,6 +70,9 @@ describe('threat: calls that do not end, one principal holds everything open', (
     const response = await app.send()
     expectRefused(app, response, 429, 'principal-limit.concurrency')
     expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.headers.get('ratelimit-policy')).toBe(
+      '"principal";q=2;qu="concurrent-requests"',
+    )
     expect(response.bodyRead).toBe(false)
 
     await first.end()

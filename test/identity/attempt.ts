@@ -131,8 +131,9 @@ function headersOf({ url, port }: Server, reason: DenyReason): Readonly<Record<s
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
     ...(value === undefined ? {} : { 'www-authenticate': value }),
+    vary: 'Origin',
     ...(reason === 'listen.malformed'
       ? { connection: 'close' }
-      : { vary: 'Origin', connection: 'keep-alive', 'keep-alive': 'timeout=5' }),
+      : { connection: 'keep-alive', 'keep-alive': 'timeout=5' }),
   }
 }
