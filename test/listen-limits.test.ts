@@ -1,7 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Hono } from 'hono'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -148,77 +146,12 @@ describe('threat: many connections, one address takes the places of all others',
 })
 
 describe('threat: eavesdropping, and clients without a certificate', () => {
-  let folder: string
-  let ca: Buffer
-  let client: { cert: Buffer; key: Buffer }
-  const path = (name: string): string => join(folder, name)
-  const openssl = (...args: readonly string[]): void => {
-    execFileSync('openssl', args, { stdio: 'ignore' })
-  }
+  const path = (name: string): string => join(import.meta.dirname, 'tls', name)
+  const ca = readFileSync(path('ca.crt'))
 
-  /** A certificate for `name`, signed by the authority `ca`. */
-  function issue(name: string, extensions: string): { cert: Buffer; key: Buffer } {
-    const [key, cert, request, ext] = ['key', 'crt', 'csr', 'ext'].map((kind) =>
-      path(`${name}.${kind}`),
-    )
-    writeFileSync(ext ?? '', extensions)
-    openssl(
-      'req',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-subj',
-      `/CN=${name}`,
-      '-keyout',
-      key ?? '',
-      '-out',
-      request ?? '',
-    )
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      request ?? '',
-      '-CA',
-      path('ca.crt'),
-      '-CAkey',
-      path('ca.key'),
-      '-days',
-      '1',
-      '-extfile',
-      ext ?? '',
-      '-out',
-      cert ?? '',
-    )
-    return { cert: readFileSync(cert ?? ''), key: readFileSync(key ?? '') }
+  function pairOf(name: string): { cert: Buffer; key: Buffer } {
+    return { cert: readFileSync(path(`${name}.crt`)), key: readFileSync(path(`${name}.key`)) }
   }
-
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'gatehouse-tls-'))
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-subj',
-      '/CN=ca',
-      '-days',
-      '1',
-      '-keyout',
-      path('ca.key'),
-      '-out',
-      path('ca.crt'),
-    )
-    ca = readFileSync(path('ca.crt'))
-    issue('server', 'subjectAltName=IP:127.0.0.1')
-    client = issue('client', 'extendedKeyUsage=clientAuth')
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
 
   const call = post(LENGTH, CLOSE) + BODY
 
@@ -267,31 +200,11 @@ describe('threat: eavesdropping, and clients without a certificate', () => {
       tls: { ca, ...tls },
     })
     expect(await exchange(target({}), filled(call, server))).toEqual([])
-    const stranger = issueBySelf()
-    expect(await exchange(target(stranger), filled(call, server))).toEqual([])
-    expect(await exchange(target(client), filled(call, server))).toMatchObject([{ status: 200 }])
+    const stranger = target(pairOf('stranger'))
+    expect(await exchange(stranger, filled(call, server))).toEqual([])
+    const client = target(pairOf('client'))
+    expect(await exchange(client, filled(call, server))).toMatchObject([{ status: 200 }])
   })
-
-  function issueBySelf(): { cert: Buffer; key: Buffer } {
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-subj',
-      '/CN=client',
-      '-days',
-      '1',
-      '-keyout',
-      path('self.key'),
-      '-out',
-      path('self.crt'),
-    )
-    return { cert: readFileSync(path('self.crt')), key: readFileSync(path('self.key')) }
-  }
 })
 
 describe('contract: the listener is there before the app and while it drains', () => {

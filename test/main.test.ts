@@ -231,6 +231,14 @@ describe('threat: production with more rights than it needs, or with the habits 
     expect(server.stderr()).toMatch(/^Gatehouse cannot start:\n {2}uid: .*\n$/)
   })
 
+  it('refuses to start when nobody could authenticate: no ephemeral key here', async () => {
+    const { MCP_API_KEYS_FILE: _keys, ...env } = production().env
+    const server = spawnServer({ env, ...unprivileged })
+    expect(await server.exited).toBe(78)
+    expect(server.stderr()).toContain('MCP_API_KEYS_FILE')
+    expect(server.stderr()).not.toContain('mcpk_')
+  })
+
   it('serves its public name alone, and prints no secret', async () => {
     const { env, key } = production()
     const server = await startServer({ env, ...unprivileged })
