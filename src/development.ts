@@ -68,20 +68,22 @@ export function anonymousIdentity(scopes: readonly string[]): Identity {
 /** What a developer sees at start. The key is printed this once and kept nowhere. */
 export function notice(
   { anonymous }: Pick<Config, 'anonymous'>,
-  { publicUrl, adminUrl }: { readonly publicUrl: string; readonly adminUrl: string },
+  addresses: { readonly url: string; readonly publicUrl: string; readonly adminUrl: string },
   key?: string,
 ): string {
+  const { url, publicUrl, adminUrl } = addresses
   const credential = key === undefined ? '' : ` --key ${key}`
   const warning = anonymous
     ? ['!! Anybody on this machine may call every tool: MCP_DANGEROUSLY_ALLOW_ANONYMOUS !!']
     : []
   return [
-    `Gatehouse listens on ${publicUrl}`,
+    `Gatehouse listens on ${url}`,
     `Probes: ${adminUrl}/livez and ${adminUrl}/readyz`,
+    ...(publicUrl === url ? [] : [`Its public URL is ${publicUrl}`]),
     ...warning,
     'Try it from another terminal:',
     '',
-    `  npm run client -- ${publicUrl} list${credential}`,
+    `  npm run client -- ${url} list${credential}`,
     '',
     '',
   ].join('\n')

@@ -133,7 +133,11 @@ export function publicListener(options: ListenOptions): PublicListener {
     drain() {
       app = undefined
       unavailable = 'listen.draining'
-      const idle = setInterval(() => server.closeIdleConnections(), DRAIN_INTERVAL_MS)
+      // Once no answer is owed, a connection that has sent nothing, or half a request, is cut too.
+      const idle = setInterval(() => {
+        if (open === 0) server.closeAllConnections()
+        else server.closeIdleConnections()
+      }, DRAIN_INTERVAL_MS)
       server.close(() => {
         clearInterval(idle)
         closed = true

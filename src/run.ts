@@ -135,7 +135,7 @@ async function start(catalog: Catalog): Promise<void> {
   process.stderr.write(
     notice(
       config,
-      { publicUrl, adminUrl },
+      { url: `${bound}/mcp`, publicUrl, adminUrl },
       ephemeral?.key, // optional: api-key
     ),
   )

@@ -239,6 +239,16 @@ describe('threat: production with more rights than it needs, or with the habits 
     expect(server.stderr()).not.toContain('mcpk_')
   })
 
+  it('says in development where it listens, and its public URL when that is another', async () => {
+    const publicUrl = 'https://mcp.example.com/mcp'
+    const server = await startServer({ env: { MCP_PUBLIC_URL: publicUrl } })
+    expect(server.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/mcp$/)
+    expect(server.stderr()).toContain(`Its public URL is ${publicUrl}\n`)
+    expect(await exchange(server, filled(post(LENGTH, CLOSE) + BODY, server))).toMatchObject([
+      { status: 200 },
+    ])
+  })
+
   it('serves its public name alone, and prints no secret', async () => {
     const { env, key } = production()
     const server = await startServer({ env, ...unprivileged })
@@ -294,6 +304,20 @@ describe('contract: the end of the process loses no call that it accepted', () =
       .poll(() => readiness(server), { interval: 20 })
       .toMatchObject({ status: 'unavailable', drain: 'draining' })
   }
+
+  it.each([
+    ['nothing', ''],
+    ['half a request line', 'POST /mc'],
+    ['half of the headers', 'POST /mcp HTTP/1.1\r\nhost: x\r\n'],
+  ])('is not held up by a connection that has sent %s', async (_name, bytes) => {
+    const server = await startServer({ env: { MCP_DRAIN_SECONDS: '20' } })
+    using connection = connect(server)
+    connection.write(bytes)
+    await exchange(server, filled(post(LENGTH, CLOSE) + BODY, server))
+    const started = performance.now()
+    expect(await server.stop()).toBe(0)
+    expect(performance.now() - started).toBeLessThan(10_000)
+  })
 
   it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 on %s when nothing runs', async (signal) => {
     const server = await startServer(misbehaving({}))

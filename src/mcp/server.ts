@@ -24,6 +24,8 @@ const LIST = { cacheScope: 'private', ttlMs: 60_000 } as const
 const LIVE = { cacheScope: 'private', ttlMs: 0 } as const
 
 const OPTIONS = {
+  /** The transports of 2024 are another matter: they need sessions, or HTTP+SSE. */
+  supportedProtocolVersions: ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26'],
   /** Lists never change while the process runs, so there is nothing to subscribe to. */
   capabilities: {
     logging: {},
@@ -40,7 +42,7 @@ const OPTIONS = {
     'prompts/list': LIST,
   },
   inputRequired: { legacyShim: false },
-} as const satisfies ServerOptions
+} satisfies ServerOptions
 
 /**
  * The SDK's server for one request. It holds what that request was authorized for and nothing else:

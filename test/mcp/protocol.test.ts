@@ -293,6 +293,21 @@ describe('threat: state of an earlier request, a caller rides on what another di
   )
 })
 
+describe('contract: revisions of 2024', () => {
+  it.each(['2024-11-05', '2024-10-07'])('offers the newest to a client of %s', async (version) => {
+    const params = {
+      protocolVersion: version,
+      capabilities: {},
+      clientInfo: { name: 't', version: '1' },
+    }
+    const answer = await send(endpoint, request('legacy', 'initialize', params), {
+      era: 'legacy',
+      headers: { 'mcp-protocol-version': null },
+    })
+    expect(answer.json.result.protocolVersion).toBe('2025-11-25')
+  })
+})
+
 describe('contract: streams', () => {
   const documents = [
     { name: 'a.md', text: 'one' },
