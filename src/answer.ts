@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http'
+import { finished } from 'node:stream/promises'
 import type { ErrorHandler } from 'hono'
 import type { AppEnv } from './context.ts'
 import type { CorsHeaders } from './controls/cors.ts'
@@ -17,8 +19,33 @@ export function answer(logger: Logger, corsHeaders: CorsHeaders): ErrorHandler<A
       logger.error('A request failed', { requestId: c.get('requestId'), error })
     }
     const { status, headers, body } = refusal(denied, c.get('requestId'), c.get('message')?.id)
-    return new Response(body, { status, headers: { ...headers, ...corsHeaders(c.get('headers')) } })
+    const all = { ...headers, ...corsHeaders(c.get('headers')) }
+    if (headers['connection'] !== 'close') return new Response(body, { status, headers: all })
+    return new Response(lingering(body, c.env.incoming), {
+      status,
+      headers: { ...all, 'content-length': String(Buffer.byteLength(body)) },
+    })
   }
+}
+
+/** How long what a client is still sending is read and dropped, ms. */
+const LINGER_MS = 1000
+
+/**
+ * The last answer on a connection whose client may still be sending. Closed at once, the connection
+ * would be reset, and the client would lose the answer (RFC 9112 §9.6).
+ */
+function lingering(body: string, incoming: IncomingMessage): ReadableStream {
+  return new ReadableStream({
+    async start(controller) {
+      controller.enqueue(Buffer.from(body))
+      const signal = AbortSignal.timeout(LINGER_MS)
+      await finished(incoming.resume(), { signal }).catch(() => {
+        // Time is up, or the client has left: the answer ends all the same.
+      })
+      controller.close()
+    },
+  })
 }
 
 /** An answer before it takes the form of a response or of bytes on a socket. */

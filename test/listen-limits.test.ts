@@ -145,6 +145,27 @@ describe('threat: many connections, one address takes the places of all others',
   })
 })
 
+describe('contract: a refusal that closes the connection reaches a client that is still sending', () => {
+  it.each([
+    ['declared', 'x'.repeat(4 << 20)],
+    ['chunked', new Blob(['x'.repeat(4 << 20)]).stream()],
+  ])('answers 413 to a body of 4 MiB, %s', async (_name, body) => {
+    const { url, key } = await startServer()
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body,
+      duplex: 'half',
+    })
+    expect(response.status).toBe(413)
+    expect(response.headers.get('connection')).toBe('close')
+    expect(await response.json()).toEqual({
+      jsonrpc: '2.0',
+      error: { code: -32600, message: 'Content too large' },
+    })
+  })
+})
+
 describe('threat: eavesdropping, and clients without a certificate', () => {
   const path = (name: string): string => join(import.meta.dirname, 'tls', name)
   const ca = readFileSync(path('ca.crt'))

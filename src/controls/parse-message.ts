@@ -44,7 +44,7 @@ function checkMediaType(headers: RawHeaders): void {
   }
 }
 
-/** The rest of a refused body is not read: the connection closes with the answer. */
+/** The connection closes with the answer; what the client still sends is dropped (`answer.ts`). */
 function tooLarge(): Denied {
   return new Denied('parse-message.too-large', { headers: { connection: 'close' } })
 }
@@ -62,11 +62,12 @@ function readBody(
   if (headers.has('expect')) outgoing.writeContinue()
   const chunks: Buffer[] = []
   let received = 0
-  incoming.on('data', (chunk: Buffer) => {
+  incoming.on('data', function keep(chunk: Buffer) {
     received += chunk.length
     if (received <= maxBytes) {
       chunks.push(chunk)
     } else {
+      incoming.off('data', keep)
       incoming.pause()
       reject(tooLarge())
     }
