@@ -1,5 +1,6 @@
 // optional: api-key
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { apiKey, generateKey, parseKey } from '../../src/auth/api-key.ts'
 import type { KeyRecord } from '../../src/auth/key-file.ts'
@@ -248,5 +249,16 @@ describe('threat: a stolen key works after it was ended, or from anywhere', () =
     const forged = credential(withChecksum(`mcpk_${MADE.id}_${SECRET}`))
     const ended = { revokedAt: '2026-05-31T00:00:00Z', allowedCidrs: ['10.0.0.0/8'] }
     expect(await faultOf(strategy(ended), forged)).toBe('unknown')
+  })
+})
+
+describe('threat: timing, an attacker learns a digest byte by byte from how long a refusal takes', () => {
+  it('compares digests in constant time, and in no other way', () => {
+    const file = new URL('../../src/auth/api-key.ts', import.meta.url)
+    const source = readFileSync(file, 'utf8')
+    expect(source).toMatch(/timingSafeEqual\(entry\?\.digest \?\? NO_DIGEST, /)
+    expect(source).not.toMatch(
+      /(?:digest|sha256)\S* *[!=]==|[!=]== *\S*(?:digest|sha256)|\.equals\(/,
+    )
   })
 })
