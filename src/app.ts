@@ -1,6 +1,7 @@
 import { Hono } from 'hono'
 import { answer } from './answer.ts'
 import type { AuditTrail } from './audit/trail.ts'
+import type { Authenticator } from './auth/authenticator.ts'
 import type { ClientAddress } from './client-address.ts'
 import type { AppEnv } from './context.ts'
 import { addressLimit } from './controls/address-limit.ts'
@@ -9,6 +10,7 @@ import { type AuthenticateOptions, authenticate, isKnownCaller } from './control
 import { type AuthorizeOptions, authorize } from './controls/authorize.ts'
 import { callLimit } from './controls/call-limit.ts'
 import { cors, corsHeaders, type PreflightOptions } from './controls/cors.ts'
+import { credentialWatch } from './controls/credential-watch.ts'
 import { hostGuard } from './controls/host-guard.ts'
 import { type AllowedOrigin, originGuard } from './controls/origin-guard.ts'
 import { parseMessage } from './controls/parse-message.ts'
@@ -17,15 +19,19 @@ import { requestId } from './controls/request-id.ts'
 import { type Routes, rawPath, route } from './controls/route.ts'
 import { securityHeaders } from './controls/security-headers.ts'
 import { wireGuard } from './controls/wire-guard.ts'
+import type { Holds } from './holds.ts'
 import type { Logger } from './log.ts'
-import type { Mcp } from './mcp/handler.ts'
+import type { Handle } from './mcp/handler.ts'
 import type { LimitsPolicy } from './policy.ts'
+import type { SlotTables } from './slots.ts'
 import type { Store } from './stores/store.ts'
 
 export interface AppParts {
   readonly trail: AuditTrail
   readonly logger: Logger
   readonly store: Store
+  readonly slotsOf: SlotTables
+  readonly holds: Pick<Holds, 'add'>
   readonly limits: LimitsPolicy
   readonly tls: boolean
   readonly clientAddress: ClientAddress
@@ -35,16 +41,18 @@ export interface AppParts {
   readonly routes: Routes
   /** Public documents by path (RFC 9728). Nothing else is public. */
   readonly documents: ReadonlyMap<string, object>
-  readonly credentials: Omit<AuthenticateOptions, 'store' | 'limits' | 'trail'>
+  readonly credentials: Omit<AuthenticateOptions, 'store' | 'limits' | 'trail'> & {
+    readonly authenticator: Pick<Authenticator, 'verify' | 'recall'>
+  }
   readonly access: Omit<AuthorizeOptions, 'trail' | 'eraOf'>
-  readonly mcp: Mcp
+  readonly mcp: { readonly handle: Handle; readonly eraOf: AuthorizeOptions['eraOf'] }
 }
 
 /** The way of a request, top to bottom. The order is part of the security contract. */
 export function createApp(parts: AppParts): Hono<AppEnv> {
-  const { trail, store, limits, credentials, access, mcp } = parts
+  const { trail, store, slotsOf, limits, credentials, access, mcp } = parts
   const headersForOrigin = corsHeaders(parts.allowedOrigin)
-  const isKnown = isKnownCaller(credentials.strategies, credentials.keyHeader)
+  const isKnown = isKnownCaller(credentials.authenticator, credentials.keyHeader)
   const app = new Hono<AppEnv>({
     getPath: (_request, options) => rawPath(options?.env?.incoming.url ?? ''),
   })
@@ -61,10 +69,11 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.use(route(parts.routes))
   for (const [path, document] of parts.documents) app.get(path, (c) => c.json(document))
   app.use(authenticate({ ...credentials, store, limits, trail }))
-  app.use(principalLimit(store, limits))
+  app.use(credentialWatch(parts.holds))
+  app.use(principalLimit(store, limits, slotsOf))
   app.use(parseMessage(limits))
   app.use(authorize({ ...access, trail, eraOf: mcp.eraOf }))
-  app.use(callLimit(store, limits, access.rules))
+  app.use(callLimit(store, limits, access.rules, slotsOf))
   app.post('/mcp', mcp.handle)
 
   return app

@@ -17,7 +17,6 @@ export interface Runtime {
 /** Variables of features that this version does not have yet. Setting one must not look like it works. */
 const NOT_AVAILABLE = new Set([
   'MCP_AUDIT_SIGNING_KEY_FILE',
-  'MCP_DENY_LIST_FILE',
   'MCP_STDIO_KEY',
   'MCP_STDIO_KEY_FILE',
   'REDIS_URL',
@@ -143,6 +142,7 @@ export function combinationProblems(settings: Settings, { uid }: Runtime): Probl
 export function fileProblems(settings: Settings): Problem[] {
   const files = [
     'MCP_API_KEYS_FILE',
+    'MCP_DENY_LIST_FILE',
     'MCP_TLS_CERT_FILE',
     'MCP_TLS_KEY_FILE',
     'MCP_TLS_CLIENT_CA_FILE',

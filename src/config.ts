@@ -71,6 +71,8 @@ export const environment = z.object({
   MCP_SECRET: secretList.optional(),
   /** File of the API keys. Without it API keys are off. */
   MCP_API_KEYS_FILE: z.string().optional(),
+  /** File of revoked tokens (`jti`) and subjects. A change of it is in force within 5 seconds. */
+  MCP_DENY_LIST_FILE: z.string().optional(),
   /** Certificate chain (PEM) for TLS in this process. Goes with MCP_TLS_KEY_FILE. */
   MCP_TLS_CERT_FILE: z.string().optional(),
   /** Private key (PEM) of the certificate. */
@@ -117,6 +119,7 @@ export interface Config {
   /** Root secrets, at least 32 bytes each, newest first. Random in development when none is set. */
   readonly secrets: readonly [Buffer, ...Buffer[]]
   readonly apiKeysFile: string | undefined
+  readonly denyListFile: string | undefined
   readonly tls:
     | {
         readonly certFile: string
@@ -221,6 +224,7 @@ function configOf(settings: Settings): Config {
     policyDir: settings.MCP_POLICY_DIR,
     secrets: settings.MCP_SECRET ?? Object.freeze([randomBytes(32)] as const),
     apiKeysFile: settings.MCP_API_KEYS_FILE,
+    denyListFile: settings.MCP_DENY_LIST_FILE,
     tls:
       certFile === undefined || keyFile === undefined
         ? undefined

@@ -1,7 +1,9 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Rule } from './access/rules.ts'
 import type { OperationFacts, RequestFacts } from './audit/trail.ts'
+import type { Credential } from './auth/strategy.ts'
 import type { DenyReason } from './errors.ts'
+import type { Hold } from './holds.ts'
 import type { RawHeaders } from './raw-headers.ts'
 
 /**
@@ -25,6 +27,8 @@ export interface Identity {
   readonly principal: Principal
   /** SHA-256 of the credential, hex. The credential itself is never kept. */
   readonly credentialDigest: string
+  /** Public name of the credential: id of the API key, `jti` of the token; `null` when it has none. */
+  readonly credentialId: string | null
   /** When the credential ends, seconds since the epoch; `null` when it does not. */
   readonly expiresAt: number | null
   /** Verified claims of the token, for conditions; empty for API keys. */
@@ -73,11 +77,17 @@ export interface AppVariables {
   /** Address of the client: the TCP peer, or what a trusted proxy says. */
   address: string
   headers: RawHeaders
+  /** SHA-256 of the client certificate that TLS in this process has verified, base64url. */
+  clientCertificate: string | undefined
   /** Path of the request target, raw: no decoding, no normalisation, no query. */
   path: string
   /** The refusal, if there was one; read by the access record. */
   denied: DenyReason | undefined
   identity: Identity
+  /** `undefined` for an anonymous caller. Its token is in memory while the answer is open. */
+  credential: Credential | undefined
+  /** Tells when the credential of this request no longer holds. */
+  hold: Hold
   message: Message
   era: Era
   operation: Operation | undefined

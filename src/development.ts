@@ -60,6 +60,7 @@ export function anonymousIdentity(scopes: readonly string[]): Identity {
       tenant: null,
     },
     credentialDigest: '',
+    credentialId: null,
     expiresAt: null,
     claims: {},
   }

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Assembly } from './assemble.ts'
 import type { AuditTrail } from './audit/trail.ts'
+import type { LastingParts } from './lasting.ts'
 import type { PublicListener } from './listen.ts'
 
 export interface DrainOptions {
   readonly listener: PublicListener
-  readonly assembly: Pick<Assembly, 'calls' | 'mcp' | 'close'>
+  readonly lasting: Pick<LastingParts, 'calls' | 'mcp' | 'holds' | 'store'>
+  /** Ends what runs in the background for the policies in force. */
+  readonly close: () => void
   readonly trail: AuditTrail
   readonly drainSeconds: number
   readonly cause: 'signal' | 'crash'
@@ -20,23 +22,25 @@ const ANSWER_MS = 1000
  * SDK's handlers, which would abort them without an answer; the trail is the last to close.
  */
 export async function drain(options: DrainOptions): Promise<void> {
-  const { listener, assembly, trail, drainSeconds, cause } = options
+  const { listener, lasting, close, trail, drainSeconds, cause } = options
   const endsMs = performance.now() + drainSeconds * 1000
   const left = (): number => Math.max(0, endsMs - performance.now())
 
   const { answered, closed } = listener.drain()
   // A request that was accepted may not have become a call yet.
-  const quiet = answered.then(() => assembly.calls.idle())
+  const quiet = answered.then(() => lasting.calls.idle())
   await within(left() - ANSWER_MS, quiet)
-  assembly.calls.end()
+  lasting.calls.end()
   await within(left(), quiet)
-  await assembly.mcp.close()
+  await lasting.mcp.close()
   await within(left(), closed)
   listener.server.closeAllConnections()
   await within(ANSWER_MS, closed) // What was cut leaves its record, too.
-  assembly.close()
+  close()
+  lasting.holds.close()
   trail.write({ event: 'server.stop', cause })
   await trail.close()
+  await within(ANSWER_MS, lasting.store.close())
 }
 
 /** Waits for something, but no longer than that. */

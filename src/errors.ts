@@ -29,6 +29,7 @@ const headersTooLarge = {
 export const DENIALS = {
   'answer.bug': { status: 500, rpcCode: -32603, message: 'Internal error' },
   'audit.sink-broken': unavailable,
+  'store.unavailable': unavailable,
   'listen.malformed': badRequest,
   'listen.headers-too-large': headersTooLarge,
   'listen.timeout': { status: 408, rpcCode: -32600, message: 'Request timeout' },
@@ -55,7 +56,9 @@ export const DENIALS = {
   'authenticate.malformed': badRequest,
   'authenticate.two-credentials': badRequest,
   'authenticate.throttled': tooManyRequests,
+  'authenticate.dpop-nonce': unauthorized,
   'authenticate.keys-unavailable': unavailable,
+  'authenticate.introspection-unavailable': unavailable,
   'principal-limit.rate': tooManyRequests,
   'principal-limit.concurrency': tooManyRequests,
   'parse-message.media-type': mediaType,

@@ -27,6 +27,8 @@ export interface PublicListener {
   readonly server: Server
   /** Serves requests from now on. Until then, and after `drain`, they get 503. */
   serve(app: Hono<AppEnv>): void
+  /** Reads certificate, key and authorities again, for connections from now on. @throws {Problems} */
+  secure(): void
   /** Refuses new requests from now on, and ends connections as they fall idle. */
   drain(): {
     /** When every request that was accepted has its answer or its stream. */
@@ -55,7 +57,7 @@ const DRAIN_INTERVAL_MS = 50
  */
 export function publicListener(options: ListenOptions): PublicListener {
   const { limits } = options
-  const server = publicServer(limits, options.tls)
+  const { server, secure } = publicServer(limits, options.tls)
   const refuse = refuser(options.trail, options.clientAddress)
   let app: Hono<AppEnv> | undefined
   let unavailable: DenyReason = 'listen.starting'
@@ -127,6 +129,7 @@ export function publicListener(options: ListenOptions): PublicListener {
 
   return {
     server,
+    secure,
     serve(next) {
       app = next
     },

@@ -23,6 +23,10 @@ export interface LogFields {
   readonly tool?: string
   readonly issuer?: string
   readonly url?: string
+  /** Public id of an API key. */
+  readonly keyId?: string
+  /** Settings and policies that are wrong: names and fixed words, never values. */
+  readonly problems?: readonly string[]
   /** Anything thrown; `describeError` decides what comes out. */
   readonly error?: unknown
 }
@@ -37,6 +41,9 @@ export interface Logger {
   readonly info: Log
   readonly debug: Log
 }
+
+/** Problems that one line names. */
+const MAX_PROBLEMS = 100
 
 /** Bytes of log that may wait for a slow reader of standard error; more are dropped. */
 const MAX_WAITING_BYTES = 1_048_576
@@ -75,13 +82,15 @@ export function createLogger(level: Config['logLevel'], mode: Mode = 'production
 
 /** Named one by one: what a caller passes beyond the type does not come out. */
 function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown>> {
-  const { requestId, reason, tool, issuer, url, error } = fields
+  const { requestId, reason, tool, issuer, url, keyId, problems, error } = fields
   return {
     requestId: cleaned(requestId),
     reason: cleaned(reason),
     tool: cleaned(tool),
     issuer: cleaned(issuer),
     url: cleaned(url),
+    keyId: cleaned(keyId),
+    problems: problems?.slice(0, MAX_PROBLEMS).map(cleanText),
     error: error === undefined ? undefined : describeError(error, mode),
   }
 }

@@ -58,6 +58,7 @@ export function refuser(trail: AuditTrail, clientAddress: ClientAddress): Refuse
       requestId,
       address: clientAddress(socket.remoteAddress, hops),
       principal: undefined,
+      credentialId: undefined,
       trace: undefined,
       httpMethod: method ?? '',
       path: url === undefined ? '' : rawPath(url),

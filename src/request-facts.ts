@@ -10,6 +10,7 @@ export function requestFacts(
     requestId: vars.requestId,
     address: vars.address,
     principal: vars.identity?.principal,
+    credentialId: vars.identity?.credentialId ?? undefined,
     trace: traceOf(single(vars.headers, 'traceparent')),
   }
 }

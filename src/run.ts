@@ -12,10 +12,12 @@ import { readConfig } from './config.ts'
 import type { Catalog } from './define.ts'
 import { notice } from './development.ts'
 import { drain } from './drain.ts'
+import { lastingParts } from './lasting.ts'
 import { publicListener } from './listen.ts'
 import { createLogger } from './log.ts'
 import { loadPolicies } from './policy.ts'
 import { Problems } from './problems.ts'
+import { reloading } from './reload.ts'
 import { secretRing } from './secrets.ts'
 import { startFailure } from './start-failure.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -39,9 +41,9 @@ export async function run(catalog: Catalog): Promise<void> {
 
 async function start(catalog: Catalog): Promise<void> {
   // The kernel drops signals that the first process of a container does not handle.
-  let onSignal = (): void => process.exit(EXIT.drained)
+  let onSignal = (_signal: NodeJS.Signals): void => process.exit(EXIT.drained)
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    process.on(signal, () => onSignal())
+    process.on(signal, () => onSignal(signal))
   }
 
   const config = readConfig()
@@ -68,23 +70,27 @@ async function start(catalog: Catalog): Promise<void> {
 
   const keyed = config.mode === 'development' && !config.anonymous // optional: api-key
   const ephemeral = keyed ? ephemeralKey(allScopes(policies)) : undefined // optional: api-key
-  const assembly = assemble({
-    config,
-    policies,
-    catalog,
-    publicUrl,
-    bound,
-    ephemeralKey: ephemeral?.record, // optional: api-key
-    ring,
-    store: memoryStore(),
-    trail,
-    logger,
-  })
+  const lasting = lastingParts(
+    {
+      config,
+      catalog,
+      publicUrl,
+      bound,
+      ephemeralKey: ephemeral?.record, // optional: api-key
+      ring,
+      store: memoryStore(),
+      trail,
+      logger,
+    },
+    policies.http,
+  )
+  const assembly = assemble(lasting, policies)
+  const live = reloading(lasting, listener, assembly)
   let exitCode: 0 | 1 | undefined
   const admin = adminListener(() => ({
     drain: exitCode === undefined ? 'ok' : 'draining',
     audit: trail.ready() ? 'ok' : 'broken',
-    authentication: assembly.canAuthenticate() ? 'ok' : 'nobody-can-authenticate',
+    authentication: live.current().canAuthenticate() ? 'ok' : 'nobody-can-authenticate',
   }))
   const adminPort = await bind(admin, config.adminPort, config.adminHost, 'ADMIN_')
   for (const server of [listener.server, admin]) {
@@ -106,16 +112,21 @@ async function start(catalog: Catalog): Promise<void> {
     const isEnding = exitCode !== undefined
     if (!isEnding || cause === 'crash') exitCode = cause === 'crash' ? EXIT.crash : EXIT.drained
     if (isEnding) {
-      assembly.calls.end()
+      lasting.calls.end()
       return
     }
+    live.close()
     setTimeout(() => process.exit(EXIT.crash), config.drainSeconds * 1000 + OVERDUE_MS)
-    drain({ listener, assembly, trail, drainSeconds: config.drainSeconds, cause }).then(
+    const close = (): void => live.current().close()
+    drain({ listener, lasting, close, trail, drainSeconds: config.drainSeconds, cause }).then(
       () => process.exit(exitCode),
       () => process.exit(EXIT.crash),
     )
   }
-  onSignal = () => end('signal')
+  onSignal = (signal) => {
+    if (signal === 'SIGHUP' && config.mode === 'production') void live.reload()
+    else end('signal')
+  }
   process.on('unhandledRejection', (error) => {
     logger.error('Background work failed; nobody was waiting for it', { error })
     trail.write({ event: 'fault', cause: 'unhandled-rejection' })

@@ -10,10 +10,24 @@ export interface Slots {
   take(key: string): (() => void) | undefined
 }
 
-/** @param limit slots of one key */
-export function slots(limit: number): Slots {
-  const taken = new Map<string, number>()
+/** Slots by name. Those of one name share their counts, so that a reload forgets nothing in use. */
+export type SlotTables = (name: string, limit: number) => Slots
 
+export function slotTables(): SlotTables {
+  const tables = new Map<string, Map<string, number>>()
+
+  return function slotsOf(name, limit) {
+    const taken = tables.get(name) ?? new Map<string, number>()
+    tables.set(name, taken)
+    return slots(limit, taken)
+  }
+}
+
+/**
+ * @param limit slots of one key
+ * @param taken counts by key
+ */
+export function slots(limit: number, taken = new Map<string, number>()): Slots {
   return {
     limit,
     take(key) {

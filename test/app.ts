@@ -4,12 +4,13 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { z } from 'zod'
 import { createApp } from '../src/app.ts'
-import { type AssembleOptions, assemble } from '../src/assemble.ts'
+import { assemble } from '../src/assemble.ts'
 import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
 import { ephemeralKey } from '../src/auth/ephemeral-key.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Catalog } from '../src/define.ts'
 import { Denied } from '../src/errors.ts'
+import { lastingParts } from '../src/lasting.ts'
 import { createLogger } from '../src/log.ts'
 import { loadPolicies, type Policies } from '../src/policy.ts'
 import { prompts } from '../src/prompts/index.ts'
@@ -115,19 +116,22 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     options.scopes ?? ['mcp:use', 'documents:process', 'reports:read', 'reports:delete'],
   )
   const audited: AuditEvent[] = []
-  const assembleOptions: AssembleOptions = {
-    config,
-    policies,
-    catalog: { tools, resources, prompts, ...options.catalog },
-    publicUrl: config.publicUrl ?? PUBLIC_URL,
-    bound: BOUND,
-    ephemeralKey: config.anonymous ? undefined : record,
-    ring: secretRing(config.secrets),
-    store: memoryStore(options.now),
-    trail: recordingTrail(audited, options, () => moment('at-decision')),
-    logger: createLogger('silent'),
-  }
-  const assembly = assemble(assembleOptions)
+  const lasting = lastingParts(
+    {
+      config,
+      catalog: { tools, resources, prompts, ...options.catalog },
+      publicUrl: config.publicUrl ?? PUBLIC_URL,
+      bound: BOUND,
+      ephemeralKey: config.anonymous ? undefined : record,
+      ring: secretRing(config.secrets),
+      store: memoryStore(options.now),
+      trail: recordingTrail(audited, options, () => moment('at-decision')),
+      logger: createLogger('silent'),
+    },
+    policies.http,
+  )
+  const assembly = assemble(lasting, policies)
+  lasting.holds.use(assembly.authenticator)
   const { credentials } = assembly.parts
   let reached = 0
   let verified = 0
@@ -137,20 +141,20 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     tls: options.tls ?? false,
     credentials: {
       ...credentials,
-      strategies: credentials.strategies.map((strategy) => ({
-        ...strategy,
-        async verify(credential, nowMs) {
+      authenticator: {
+        recall: credentials.authenticator.recall,
+        async verify(presented, nowMs) {
           verified += 1
           await moment('at-verification')
-          return strategy.verify(credential, nowMs)
+          return credentials.authenticator.verify(presented, nowMs)
         },
-      })),
+      },
     },
     mcp: {
-      ...assembly.mcp,
+      ...assembly.parts.mcp,
       handle(c) {
         reached += 1
-        return assembly.mcp.handle(c)
+        return assembly.parts.mcp.handle(c)
       },
     },
   })
@@ -226,7 +230,10 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     verified: () => verified,
     open,
     send: async (request) => (await open(request)).end(),
-    close: () => assembly.close(),
+    close() {
+      assembly.close()
+      lasting.holds.close()
+    },
   }
 }
 

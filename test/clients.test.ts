@@ -333,7 +333,7 @@ describe.each(CLIENTS)('contract: $name', ({ connect, version, modern, asks }) =
             expect.objectContaining({ method: 'notifications/cancelled', status: 202 }),
           ),
         )
-        expect(endpoint.assembly.calls.running()).toBe(1)
+        expect(endpoint.lasting.calls.running()).toBe(1)
         await other.close()
       })
     },
@@ -355,5 +355,5 @@ async function expectCancelled(
   await vi.waitFor(() => expect(cancelled()).toBe(before.cancelled + 1))
   expect(stopped).toHaveLength(before.stopped + 1)
   expect((stopped.at(-1) ?? Number.POSITIVE_INFINITY) - startedMs).toBeLessThan(1000)
-  expect(endpoint.assembly.calls.running()).toBe(0)
+  expect(endpoint.lasting.calls.running()).toBe(0)
 }

@@ -60,6 +60,9 @@ export function createAuditTrail(
       return undefined
     }
     if (event.event === 'server.start') policyDigest = event.policyDigest
+    if (event.event === 'policy.reload' && event.outcome === 'applied') {
+      policyDigest = event.to?.policies
+    }
     const line = chain(
       toOcsf(event, {
         product,

@@ -83,7 +83,7 @@ export function apiCall(
   const { operation, durationMs = 0, decision } = call
   return {
     actor: {
-      user: userOf(principal, context),
+      user: { ...userOf(principal, context), programmatic_credentials: credentialsOf(facts) },
       idp: principal === undefined ? undefined : { uid: cleanText(principal.issuer) },
       app_uid: principal?.client ? cleanText(principal.client) : undefined,
       authorizations: decision === undefined ? undefined : [{ decision }],
@@ -113,6 +113,16 @@ export function userOf(principal: Principal | undefined, context: RecordContext)
   return principal === undefined
     ? { name: 'unknown', type_id: 0 }
     : { uid: context.nameOf(principal.subject), type_id: 99, type: principal.kind }
+}
+
+/** Which of a subject's credentials was used: its last use is the newest record that names it. */
+function credentialsOf({
+  credentialId,
+  principal,
+}: RequestFacts): readonly Attributes[] | undefined {
+  if (credentialId === undefined) return undefined
+  const type = principal?.kind === 'api-key' ? 'API Key' : 'Access Token'
+  return [{ uid: cleanText(credentialId), type }]
 }
 
 /** A connection that broke early has no address. */

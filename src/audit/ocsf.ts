@@ -179,6 +179,16 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
           },
         },
       })
+    case 'policy.reload':
+    case 'keys.reload': {
+      const applied = event.outcome === 'applied'
+      return record(event, context, {
+        kind: BASE,
+        severity: applied ? INFORMATIONAL : MEDIUM,
+        attributes: { ...(applied ? SUCCESS : FAILURE), status_code: event.outcome },
+        unmapped: { reload: { from: event.from, to: event.to } },
+      })
+    }
   }
 }
 

@@ -7,6 +7,8 @@ export interface RequestFacts {
   /** Client address. */
   readonly address: string
   readonly principal: Principal | undefined
+  /** Public name of the credential: id of the API key, `jti` of the token. */
+  readonly credentialId: string | undefined
   /** W3C trace id and span id from `traceparent`, when it is well-formed. */
   readonly trace: { readonly traceId: string; readonly spanId: string } | undefined
 }
@@ -53,6 +55,7 @@ export type AuditEvent =
           | 'cancelled'
           | 'timed-out'
           | 'shut-down'
+          | 'revoked'
           | 'asked'
           | 'not-run'
         readonly durationMs: number
@@ -82,6 +85,7 @@ export type AuditEvent =
   | { readonly event: 'server.stop'; readonly cause: 'signal' | 'crash' }
   | { readonly event: 'fault'; readonly cause: 'unhandled-rejection' | 'uncaught-exception' }
   | { readonly event: 'jwks.change'; readonly issuer: string; readonly keyIds: readonly string[] }
+  | Reload
 
 /** The audit trail as the rest of the server sees it. */
 export interface AuditTrail {
@@ -99,4 +103,20 @@ export interface AuditTrail {
   ready(): boolean
   /** Flushes what is queued, then closes the sink. */
   close(): Promise<void>
+}
+
+/** What was read again while the server ran. */
+export interface Reload {
+  /** `policy.reload`: everything, on SIGHUP. `keys.reload`: files of credentials that have changed. */
+  readonly event: 'policy.reload' | 'keys.reload'
+  readonly outcome: 'applied' | 'refused'
+  /** SHA-256 digests, hex, of policies and of the files of keys, denials and certificates. */
+  readonly from: ReloadDigests
+  /** What was read; `undefined` when it could not be read. Refused: nothing of it is in force. */
+  readonly to: ReloadDigests | undefined
+}
+
+export interface ReloadDigests {
+  readonly policies: string
+  readonly files: string
 }

@@ -1,6 +1,7 @@
 // optional: api-key
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { BlockList } from 'node:net'
+import type { Identity } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { isWithin, networkList } from '../networks.ts'
 import type { KeyRecord } from './key-file.ts'
@@ -65,7 +66,9 @@ const NO_DIGEST = Buffer.alloc(32)
 export function apiKey({ records }: { readonly records: readonly KeyRecord[] }): AuthStrategy {
   const entries = new Map<string, Entry>(records.map((record) => [record.id, entryOf(record)]))
 
-  function check({ token, digest, address }: Credential, nowMs: number): KeyRecord | Fault {
+  function check(credential: Credential, nowMs: number): KeyRecord | Fault {
+    const { scheme, token, digest, address } = credential
+    if (scheme !== 'bearer') return 'shape'
     const parsed = parseKey(token)
     if (typeof parsed === 'string') return parsed
     const entry = entries.get(parsed.id)
@@ -78,33 +81,21 @@ export function apiKey({ records }: { readonly records: readonly KeyRecord[] }):
     return entry.record
   }
 
+  async function verify(credential: Credential, nowMs: number): Promise<Identity | undefined> {
+    if (!credential.token.startsWith('mcpk_')) return undefined
+    const result = check(credential, nowMs)
+    if (typeof result !== 'string') return identityOf(result, credential)
+    throw new Denied('authenticate.rejected', { cause: new CredentialFault(result) })
+  }
+
   return {
-    knows(credential, nowMs) {
-      return typeof check(credential, nowMs) !== 'string'
+    recall(credential, nowMs) {
+      const result = check(credential, nowMs)
+      return typeof result === 'string' ? undefined : identityOf(result, credential)
     },
 
-    async verify(credential, nowMs) {
-      if (!credential.token.startsWith('mcpk_')) return undefined
-      const result = check(credential, nowMs)
-      if (typeof result === 'string') {
-        throw new Denied('authenticate.rejected', { cause: new CredentialFault(result) })
-      }
-      const { subject, scopes, roles, tenant, expiresAt } = result
-      return {
-        principal: {
-          kind: 'api-key',
-          issuer: 'gatehouse',
-          client: '',
-          subject,
-          scopes,
-          roles,
-          tenant,
-        },
-        credentialDigest: credential.digest,
-        expiresAt: Math.floor(Date.parse(expiresAt) / 1000),
-        claims: {},
-      }
-    },
+    verify,
+    recheck: verify,
 
     available(nowMs) {
       return [...entries.values()].some(
@@ -115,6 +106,25 @@ export function apiKey({ records }: { readonly records: readonly KeyRecord[] }):
     close() {
       // Nothing runs in the background.
     },
+  }
+}
+
+function identityOf(record: KeyRecord, { digest }: Credential): Identity {
+  const { id, subject, scopes, roles, tenant, expiresAt } = record
+  return {
+    principal: {
+      kind: 'api-key',
+      issuer: 'gatehouse',
+      client: '',
+      subject,
+      scopes,
+      roles,
+      tenant,
+    },
+    credentialDigest: digest,
+    credentialId: id,
+    expiresAt: Math.floor(Date.parse(expiresAt) / 1000),
+    claims: {},
   }
 }
 

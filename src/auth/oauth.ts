@@ -2,6 +2,7 @@
 import { errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
+import type { Identity } from '../context.ts'
 import { Denied } from '../errors.ts'
 import type { IssuerPolicy } from '../policy.ts'
 import { decodeToken, tokenFault, verifyToken } from './access-token.ts'
@@ -81,28 +82,33 @@ export function oauth(options: OAuthOptions): AuthStrategy {
     return { issuer, payload: Object.freeze(payload), generation }
   }
 
-  return {
-    knows(credential, nowMs) {
-      const verified = recall(credential)
-      if (verified === undefined) return false
+  async function verify(credential: Credential, nowMs: number): Promise<Identity | undefined> {
+    if (credential.token.startsWith('mcpk_')) return undefined
+    try {
+      if (credential.scheme !== 'bearer') throw new CredentialFault('sender-constrained')
+      const known = recall(credential)
+      const verified = known ?? (await verifyAnew(credential.token, nowMs))
       const { payload, issuer } = verified
-      return typeof identityOf(payload, issuer.policy, credential.digest, nowMs) !== 'string'
+      const identity = identityOf(payload, issuer.policy, credential.digest, nowMs)
+      if (typeof identity === 'string') throw new CredentialFault(identity)
+      if (known === undefined) remember(credential, verified, nowMs)
+      return identity
+    } catch (error) {
+      throw refusalOf(error)
+    }
+  }
+
+  return {
+    recall(credential, nowMs) {
+      const verified = credential.scheme === 'bearer' ? recall(credential) : undefined
+      if (verified === undefined) return undefined
+      const { payload, issuer } = verified
+      const identity = identityOf(payload, issuer.policy, credential.digest, nowMs)
+      return typeof identity === 'string' ? undefined : identity
     },
 
-    async verify(credential, nowMs) {
-      if (credential.token.startsWith('mcpk_')) return undefined
-      try {
-        const known = recall(credential)
-        const verified = known ?? (await verifyAnew(credential.token, nowMs))
-        const { payload, issuer } = verified
-        const identity = identityOf(payload, issuer.policy, credential.digest, nowMs)
-        if (typeof identity === 'string') throw new CredentialFault(identity)
-        if (known === undefined) remember(credential, verified, nowMs)
-        return identity
-      } catch (error) {
-        throw refusalOf(error)
-      }
-    },
+    verify,
+    recheck: verify,
 
     available() {
       return options.issuers.some(({ keys }) => keys.available())

@@ -57,6 +57,7 @@ export function identityOf(
   return {
     principal: { kind: 'oauth', issuer: iss, client, subject: sub, scopes, roles, tenant },
     credentialDigest,
+    credentialId: typeof claims['jti'] === 'string' ? claims['jti'] : null,
     expiresAt: exp,
     claims,
   }

@@ -4,7 +4,6 @@ import type { AppEnv } from '../context.ts'
 import { Denied } from '../errors.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { rateLimitHeaders } from '../rate-limit-headers.ts'
-import type { RawHeaders } from '../raw-headers.ts'
 import type { Store } from '../stores/store.ts'
 
 /**
@@ -20,14 +19,14 @@ import type { Store } from '../stores/store.ts'
 export function addressLimit(
   store: Store,
   policy: Pick<LimitsPolicy, 'address'>,
-  isKnown: (headers: RawHeaders, address: string) => boolean,
+  isKnown: (request: AppEnv['Variables']) => boolean,
 ): MiddlewareHandler<AppEnv> {
   const limit = policy.address.requestsPerMinute
   const limiter = store.limiter({ name: 'address', limit, windowSeconds: 60 })
 
   return async function addressLimit(c, next) {
     const budget = await limiter.hit(networkOf(c.get('address')))
-    if (!budget.allowed && !isKnown(c.get('headers'), c.get('address'))) {
+    if (!budget.allowed && !isKnown(c.var)) {
       throw new Denied('address-limit.exceeded', {
         headers: rateLimitHeaders('address', limit, 60, budget),
       })

@@ -1,18 +1,18 @@
 import { hash } from 'node:crypto'
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import type { AuditTrail } from '../audit/trail.ts'
-import { type AuthStrategy, type Credential, CredentialFault } from '../auth/strategy.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
+import { type Credential, CredentialFault } from '../auth/strategy.ts'
 import { networkOf } from '../client-address.ts'
 import type { AppEnv, Identity } from '../context.ts'
 import { Denied, type DenyReason } from '../errors.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { rateLimitHeaders } from '../rate-limit-headers.ts'
-import type { RawHeaders } from '../raw-headers.ts'
 import { requestFacts } from '../request-facts.ts'
 import type { Store } from '../stores/store.ts'
 
 export interface AuthenticateOptions {
-  readonly strategies: readonly AuthStrategy[]
+  readonly authenticator: Pick<Authenticator, 'verify'>
   /** `X-API-Key` or another header that carries an API key, lower case; `null` for none. */
   readonly keyHeader: string | null
   /** `WWW-Authenticate` by refusal. */
@@ -37,22 +37,19 @@ export interface AuthenticateOptions {
  * Source:  MCP 2026-07-28 Authorization, Token requirements; RFC 6750 §2 and §3.1; RFC 9110 §11
  */
 export function authenticate(options: AuthenticateOptions): MiddlewareHandler<AppEnv> {
-  const { strategies, keyHeader, challenges, trail, anonymous } = options
+  const { authenticator, keyHeader, challenges, trail, anonymous } = options
   const limit = options.limits.address.authFailuresPerMinute
   const failures = options.store.limiter({ name: 'address-auth', limit, windowSeconds: 60 })
 
   /** @throws {Denied} for every caller that is not proven. */
-  async function prove({ headers, address }: AppEnv['Variables']): Promise<Identity> {
-    const credential = credentialOf(headers, address, keyHeader)
+  async function prove(credential: Credential | undefined, c: Context<AppEnv>): Promise<Identity> {
     if (credential === undefined) {
       if (anonymous !== undefined) return anonymous
       throw new Denied('authenticate.missing')
     }
-    for (const strategy of strategies) {
-      const identity = await strategy.verify(credential, Date.now())
-      if (identity !== undefined) return identity
-    }
-    throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
+    const proofs = c.get('headers').get('dpop') ?? []
+    const method = c.env.incoming.method ?? ''
+    return authenticator.verify({ ...credential, method, proofs }, Date.now())
   }
 
   /** Counts a bad credential. Past the budget of its address the answer says so. */
@@ -65,7 +62,9 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
 
   return async function authenticate(c, next) {
     try {
-      c.set('identity', await prove(c.var))
+      const credential = credentialOf(c.var, keyHeader)
+      c.set('credential', credential)
+      c.set('identity', await prove(credential, c))
     } catch (error) {
       if (!(error instanceof Denied)) throw error
       const isFailure = error.reason === 'authenticate.rejected'
@@ -91,14 +90,13 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
  * `address-limit`, which stands before this control.
  */
 export function isKnownCaller(
-  strategies: readonly AuthStrategy[],
+  authenticator: Pick<Authenticator, 'recall'>,
   keyHeader: string | null,
-): (headers: RawHeaders, address: string) => boolean {
-  return function isKnownCaller(headers, address) {
+): (request: CredentialSource) => boolean {
+  return function isKnownCaller(request) {
     try {
-      const credential = credentialOf(headers, address, keyHeader)
-      if (credential === undefined) return false
-      return strategies.some((strategy) => strategy.knows(credential, Date.now()))
+      const credential = credentialOf(request, keyHeader)
+      return credential !== undefined && authenticator.recall(credential, Date.now()) !== undefined
     } catch (error) {
       if (error instanceof Denied) return false
       throw error
@@ -107,8 +105,14 @@ export function isKnownCaller(
 }
 
 const TOKEN_BYTES = 8192
-const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i
-const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)/i
+const TOKEN68 = /^(bearer|dpop) +([A-Za-z0-9._~+/-]+=*)$/i
+const OTHER_SCHEME = /^(?!(?:bearer|dpop)(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)/i
+
+/** What a credential is read from. */
+export type CredentialSource = Pick<
+  AppEnv['Variables'],
+  'headers' | 'address' | 'clientCertificate'
+>
 
 /**
  * The one credential of a request. The configured key header carries API keys only, never tokens.
@@ -117,8 +121,7 @@ const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: |$)/i
  * @throws {Denied} when there are two, when it is not one token68, or when it is of another scheme.
  */
 export function credentialOf(
-  headers: RawHeaders,
-  address: string,
+  { headers, address, clientCertificate }: CredentialSource,
   keyHeader: string | null,
 ): Credential | undefined {
   const authorization = headers.get('authorization') ?? []
@@ -130,10 +133,13 @@ export function credentialOf(
   if (value !== undefined && OTHER_SCHEME.test(value)) {
     throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
   }
-  const token = value === undefined ? keyValue : BEARER.exec(value)?.[1]
+  const [, name = 'bearer', sent] = TOKEN68.exec(value ?? '') ?? []
+  const token = value === undefined ? keyValue : sent
   if (token === undefined || token === '') throw new Denied('authenticate.malformed')
   if (token.length > TOKEN_BYTES || (keyValue !== undefined && !keyValue.startsWith('mcpk_'))) {
     throw new Denied('authenticate.rejected', { cause: new CredentialFault('shape') })
   }
-  return { token, digest: hash('sha256', token), address }
+  const scheme = name.toLowerCase() === 'dpop' ? 'dpop' : 'bearer'
+  const digest = hash('sha256', token)
+  return { scheme, token, digest, address, certificate: clientCertificate }
 }

@@ -5,7 +5,7 @@ import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { concurrencyHeaders, type RateLimitName, rateLimitHeaders } from '../rate-limit-headers.ts'
-import { type Slots, slots } from '../slots.ts'
+import type { Slots, SlotTables } from '../slots.ts'
 import type { Limiter, Store } from '../stores/store.ts'
 import { whenClosed } from '../when-closed.ts'
 
@@ -22,11 +22,12 @@ export function callLimit(
   store: Store,
   policy: Pick<LimitsPolicy, 'principal' | 'streams'>,
   rules: Rules,
+  slotsOf: SlotTables,
 ): MiddlewareHandler<AppEnv> {
   const entries = [...rules.tools.values(), ...rules.resources.values(), ...rules.prompts.values()]
-  const budgets = new Map(entries.map((rule) => [rule, budgetOf(rule, store)]))
-  const streamsOfPrincipal = slots(policy.principal.openStreams)
-  const streams = slots(policy.streams)
+  const budgets = new Map(entries.map((rule) => [rule, budgetOf(rule, store, slotsOf)]))
+  const streamsOfPrincipal = slotsOf('principal-streams', policy.principal.openStreams)
+  const streams = slotsOf('streams', policy.streams)
 
   return async function callLimit(c, next) {
     const owner = ownerKey(c.get('identity').principal)
@@ -54,7 +55,7 @@ interface CallBudget {
 }
 
 /** A tool without limits of its own has those of the principal, and no table of counters. */
-function budgetOf(rule: Rule, store: Store): CallBudget {
+function budgetOf(rule: Rule, store: Store, slotsOf: SlotTables): CallBudget {
   const limit = rule.callsPerMinutePerPrincipal
   const name = `${rule.kind}:${rule.name}`
   return {
@@ -62,7 +63,7 @@ function budgetOf(rule: Rule, store: Store): CallBudget {
       limit === undefined
         ? undefined
         : { limit, limiter: store.limiter({ name, limit, windowSeconds: 60 }) },
-    calls: slots(rule.concurrentCallsPerPrincipal ?? Number.POSITIVE_INFINITY),
+    calls: slotsOf(name, rule.concurrentCallsPerPrincipal ?? Number.POSITIVE_INFINITY),
   }
 }
 

@@ -4,7 +4,7 @@ import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { concurrencyHeaders, rateLimitHeaders } from '../rate-limit-headers.ts'
-import { slots } from '../slots.ts'
+import type { SlotTables } from '../slots.ts'
 import type { Store } from '../stores/store.ts'
 import { whenClosed } from '../when-closed.ts'
 
@@ -19,10 +19,11 @@ import { whenClosed } from '../when-closed.ts'
 export function principalLimit(
   store: Store,
   policy: Pick<LimitsPolicy, 'principal'>,
+  slotsOf: SlotTables,
 ): MiddlewareHandler<AppEnv> {
   const { requestsPerMinute: limit, concurrentCalls } = policy.principal
   const limiter = store.limiter({ name: 'principal', limit, windowSeconds: 60 })
-  const calls = slots(concurrentCalls)
+  const calls = slotsOf('principal', concurrentCalls)
 
   return async function principalLimit(c, next) {
     const owner = ownerKey(c.get('identity').principal)

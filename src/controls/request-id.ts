@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import type { ClientAddress } from '../client-address.ts'
+import { clientCertificate } from '../client-certificate.ts'
 import type { AppEnv } from '../context.ts'
 import { rawHeadersOf } from '../raw-headers.ts'
 
@@ -20,6 +21,7 @@ export function requestId(clientAddress: ClientAddress): MiddlewareHandler<AppEn
     c.set('startedAt', performance.now())
     c.set('requestId', randomUUID())
     c.set('headers', headers)
+    c.set('clientCertificate', clientCertificate(incoming.socket))
     c.set('path', c.req.path)
     c.set(
       'address',

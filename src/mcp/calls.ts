@@ -1,12 +1,13 @@
 import type { AuditEvent, AuditTrail } from '../audit/trail.ts'
 import type { Operation } from '../context.ts'
+import type { Hold } from '../holds.ts'
 
 /** A deadline, and what the log says of work that failed. */
 type Bounds = Pick<Operation['rule'], 'timeoutSeconds'>
 type WorkFacts = Pick<Operation['facts'], 'requestId' | 'name'>
 
 /** How a call ended without a result of its own. */
-export type CallEnd = 'cancelled' | 'timed-out' | 'shut-down'
+export type CallEnd = 'cancelled' | 'timed-out' | 'shut-down' | 'revoked'
 
 export class CallEnded extends Error {
   readonly end: CallEnd
@@ -26,12 +27,18 @@ export type Ending = Pick<Outcome, 'outcome' | 'resultSha256' | 'progressCount'>
 /** What became of the work. The error is anything that was thrown, or a `CallEnded`. */
 export type Result<Value> = { readonly value: Value } | { readonly error: unknown }
 
+/** Who waits for a call: gone when the signal aborts, shut out when the credential is revoked. */
+export interface Caller {
+  readonly signal: AbortSignal
+  readonly hold: Hold
+}
+
 type Work<Value> = (signal: AbortSignal) => Promise<Value>
 
 /** Calls that are running, so that shutdown can end them with an answer. */
 export interface Calls {
   /**
-   * Runs `work` under a deadline, the signal of its caller and shutdown. `work` is left alone when it
+   * Runs `work` under a deadline, the presence and credential of its caller, and shutdown. `work` is left alone when it
    * ignores its signal: the call ends anyway.
    *
    * @param conclude turns the result into the answer, which still counts as running
@@ -39,7 +46,7 @@ export interface Calls {
   bounded<Value, Answer>(
     rule: Bounds,
     facts: WorkFacts,
-    caller: AbortSignal,
+    caller: Caller,
     work: Work<Value>,
     conclude: (result: Result<Value>) => Promise<Answer>,
   ): Promise<Answer>
@@ -51,7 +58,7 @@ export interface Calls {
    */
   run<Value, Answer>(
     operation: Operation,
-    caller: AbortSignal,
+    caller: Caller,
     work: Work<Value>,
     conclude: (result: Result<Value>) => Promise<[Answer, Ending]>,
   ): Promise<Answer>
@@ -82,8 +89,11 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
     const cancel = (): void => stop('cancelled')
     const timer = setTimeout(stop, rule.timeoutSeconds * 1000, 'timed-out')
     stops.add(stop)
-    caller.addEventListener('abort', cancel, { once: true })
-    if (caller.aborted) cancel()
+    caller.signal.addEventListener('abort', cancel, { once: true })
+    caller.hold.onEnd((end) => {
+      if (end === 'revoked') stop('revoked')
+    })
+    if (caller.signal.aborted) cancel()
     if (ended) stop('shut-down')
     try {
       const running = controller.signal.aborted ? stopped : work(controller.signal)
@@ -97,7 +107,7 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
       return await conclude(result)
     } finally {
       clearTimeout(timer)
-      caller.removeEventListener('abort', cancel)
+      caller.signal.removeEventListener('abort', cancel)
       stops.delete(stop)
       if (stops.size === 0) {
         for (const resolve of waiting) setImmediate(resolve)

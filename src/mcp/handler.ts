@@ -4,24 +4,33 @@ import {
   type McpRequestContext,
 } from '@modelcontextprotocol/server'
 import type { Context } from 'hono'
-import type { AppEnv, AppVariables, Era, Message } from '../context.ts'
+import type { Rules } from '../access/rules.ts'
+import type { AppEnv, AppVariables } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
-import type { RawHeaders } from '../raw-headers.ts'
-import { eraOf } from './era.ts'
+import type { Changes } from './changes.ts'
 import { plainRefusal } from './refusal.ts'
 import { buildServer, type ServerParts } from './server.ts'
 
-export interface McpOptions extends ServerParts {
-  readonly protocol: HttpPolicy['protocol']
+/** What stays while policies come and go. */
+export type McpOptions = Omit<ServerParts, keyof McpPolicies> & {
+  readonly legacy: HttpPolicy['protocol']['legacy']
+  readonly changes: Changes
+}
+
+/** What a reload may change. */
+export interface McpPolicies {
+  readonly rules: Rules
+  readonly resultBytes: number
   /** Age at which a `subscriptions/listen` stream ends, seconds. */
   readonly streamSeconds: number
 }
 
+/** Serves one authorized message. */
+export type Handle = (c: Context<AppEnv>) => Promise<Response>
+
 export interface Mcp {
-  /** Serves one authorized message. */
-  handle(c: Context<AppEnv>): Promise<Response>
-  /** The era the SDK will serve a message in. */
-  eraOf(message: Message, headers: RawHeaders): Era
+  /** @returns a handler that serves messages under these policies. */
+  under(policies: McpPolicies): Handle
   /** Ends open streams. Calls in flight end through `Calls`. */
   close(): Promise<void>
 }
@@ -34,20 +43,23 @@ const KEEP_ALIVE_MS = 15_000
  * token, the body and unauthorized names never reach it.
  */
 export function createMcp(options: McpOptions): Mcp {
-  const { definitions, protocol, streamSeconds } = options
+  const { definitions, legacy, changes } = options
   /** What the controls left, by the request that the SDK hands back to the factory. */
-  const requests = new WeakMap<Request, AppVariables>()
+  const requests = new WeakMap<Request, { vars: AppVariables; policies: McpPolicies }>()
 
   function factory({ era, requestInfo }: McpRequestContext): ReturnType<typeof buildServer> {
-    const vars = requestInfo && requests.get(requestInfo)
-    if (vars === undefined) throw new Error('A request reached the SDK without its controls')
+    const left = requestInfo && requests.get(requestInfo)
+    if (left === undefined) throw new Error('A request reached the SDK without its controls')
+    const { vars, policies } = left
     if (vars.era !== era) throw new Error('A request was authorized for one era, served in another')
-    return buildServer(options, vars)
+    return buildServer({ ...options, ...policies }, vars)
   }
 
   const shared = {
-    legacy: protocol.legacy === 'off' ? ('reject' as const) : ('stateless' as const),
+    legacy: legacy === 'off' ? ('reject' as const) : ('stateless' as const),
     keepAliveMs: KEEP_ALIVE_MS,
+    bus: changes.bus,
+    maxSubscriptions: Number.POSITIVE_INFINITY, // `call-limit` counts them.
   }
   /** Answers with JSON, or as a stream from the first notification on. */
   const plain = createMcpHandler(factory, shared)
@@ -55,24 +67,26 @@ export function createMcp(options: McpOptions): Mcp {
   const streaming = createMcpHandler(factory, { ...shared, responseMode: 'sse' })
 
   return {
-    async handle(c) {
-      const vars = c.var
-      const { operation, message } = vars
-      const called = message.method === 'tools/call' ? operation?.rule.name : undefined
-      const tool = definitions.tools.get(called ?? '')?.tool
-      const handler = tool?.longRunning ? streaming : plain
-      const request =
-        message.method === 'subscriptions/listen' ? endingStream(c, streamSeconds) : c.req.raw
-      requests.set(request, vars)
-      const response = await handler.fetch(request, {
-        parsedBody: message,
-        authInfo: authInfoOf(vars),
-      })
-      // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
-      response.headers.delete('connection')
-      return response.ok ? response : plainRefusal(response)
-    },
-    eraOf,
+    under: (policies) =>
+      async function handle(c) {
+        const vars = c.var
+        const { operation, message } = vars
+        const called = message.method === 'tools/call' ? operation?.rule.name : undefined
+        const tool = definitions.tools.get(called ?? '')?.tool
+        const handler = tool?.longRunning ? streaming : plain
+        const request =
+          message.method === 'subscriptions/listen'
+            ? endingStream(c, policies.streamSeconds)
+            : c.req.raw
+        requests.set(request, { vars, policies })
+        const response = await handler.fetch(request, {
+          parsedBody: message,
+          authInfo: authInfoOf(vars),
+        })
+        // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
+        response.headers.delete('connection')
+        return response.ok ? response : plainRefusal(response)
+      },
     async close() {
       await Promise.all([plain.close(), streaming.close()])
     },
@@ -85,7 +99,9 @@ function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
   const { expiresAt } = c.get('identity')
   const leftMs = expiresAt === null ? Number.POSITIVE_INFINITY : expiresAt * 1000 - Date.now()
   const ageMs = Math.max(0, Math.min(streamSeconds * 1000, leftMs))
-  const ending = AbortSignal.any([signal, AbortSignal.timeout(ageMs)])
+  const ended = new AbortController()
+  c.get('hold').onEnd(() => ended.abort())
+  const ending = AbortSignal.any([signal, ended.signal, AbortSignal.timeout(ageMs)])
   return new Request(url, { method, headers, signal: ending })
 }
 

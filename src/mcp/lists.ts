@@ -73,7 +73,7 @@ export function serveList(server: Server, parts: ListParts, vars: AppVariables):
  */
 function existing(
   { calls, definitions, store, reportFailure }: ListParts,
-  { identity, requestId }: AppVariables,
+  { identity, requestId, hold }: AppVariables,
   rule: Rule,
   ctx: ServerContext,
 ): Promise<ListedResource[]> {
@@ -85,7 +85,8 @@ function existing(
     const found = await resource.list(readContext(store, identity, signal))
     return found.map(({ uri, title }) => ({ uri, title, name, mimeType }))
   }
-  return calls.bounded(rule, facts, ctx.mcpReq.signal, work, async (result) => {
+  const caller = { signal: ctx.mcpReq.signal, hold }
+  return calls.bounded(rule, facts, caller, work, async (result) => {
     if ('value' in result) return result.value
     if (!(result.error instanceof CallEnded)) reportFailure(facts, result.error)
     throw new ProtocolError(ProtocolErrorCode.InternalError, 'Internal error')

@@ -49,7 +49,7 @@ export function serveRead(server: Server, parts: ReadParts, vars: AppVariables):
  */
 async function guarded(
   { calls, store, resultBytes, reportFailure }: ReadParts,
-  { operation, identity }: AppVariables,
+  { operation, identity, hold }: AppVariables,
   ctx: ServerContext,
   notFound: string,
   read: Read | undefined,
@@ -77,7 +77,8 @@ async function guarded(
     const { value } = result
     return value === undefined ? [nothing, ending('failed')] : [value, ending('ok', value)]
   }
-  const answer = await calls.run(operation, ctx.mcpReq.signal, work, conclude)
+  const caller = { signal: ctx.mcpReq.signal, hold }
+  const answer = await calls.run(operation, caller, work, conclude)
   if (answer instanceof ProtocolError) throw answer
   return answer
 }

@@ -26,13 +26,6 @@ const LIVE = { cacheScope: 'private', ttlMs: 0 } as const
 const OPTIONS = {
   /** The transports of 2024 are another matter: they need sessions, or HTTP+SSE. */
   supportedProtocolVersions: ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26'],
-  /** Lists never change while the process runs, so there is nothing to subscribe to. */
-  capabilities: {
-    logging: {},
-    tools: { listChanged: false },
-    resources: { listChanged: false },
-    prompts: { listChanged: false },
-  },
   cacheHints: {
     'server/discover': LIST,
     'tools/list': LIST,
@@ -54,10 +47,13 @@ const OPTIONS = {
  * is registered, because the SDK compares those of registered tools alone.
  */
 export function buildServer(parts: ServerParts, vars: AppVariables): Server | McpServer {
-  const { identity, operation, message } = vars
+  const { identity, operation, message, hold } = vars
   let asked: string | undefined
+  // A reload changes lists. Only `subscriptions/listen` can say so; 2025 clients have no stream here.
+  const list = { listChanged: vars.era === 'modern' }
   const options: ServerOptions = {
     ...OPTIONS,
+    capabilities: { logging: {}, tools: list, resources: list, prompts: list },
     instructions: parts.instructions,
     requestState: {
       async verify(state, ctx) {
@@ -78,7 +74,7 @@ export function buildServer(parts: ServerParts, vars: AppVariables): Server | Mc
     if (operation === undefined || definition === undefined) {
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
     }
-    return callTool(parts, definition.tool, { identity, operation, asked }, ctx)
+    return callTool(parts, definition.tool, { identity, operation, hold, asked }, ctx)
   }
   if (definition?.headerSchema === undefined) {
     const server = quiet(new Server(parts.product, options))

@@ -8,6 +8,7 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Identity, Operation, Parsed } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
+import type { Hold } from '../holds.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
 import type { Store } from '../stores/store.ts'
@@ -48,12 +49,13 @@ export function callTool(
   call: {
     readonly identity: Identity
     readonly operation: Operation
+    readonly hold: Hold
     readonly asked: string | undefined
   },
   ctx: ServerContext,
 ): Promise<Answer> {
   const { calls, store, states, resultBytes, reportFailure } = parts
-  const { operation, identity } = call
+  const { operation, identity, hold } = call
   const { principal } = identity
   const { parsed } = operation
   if (parsed.issues !== undefined) {
@@ -106,7 +108,7 @@ export function callTool(
     return [failure(errorText(error, operation)), endingOf(outcome, notify)]
   }
 
-  return calls.run(operation, ctx.mcpReq.signal, work, conclude)
+  return calls.run(operation, { signal: ctx.mcpReq.signal, hold }, work, conclude)
 }
 
 const CONFIRM = 'confirm'
@@ -166,6 +168,7 @@ function errorText(error: unknown, { facts, rule }: Operation): string {
   const reference = `(reference ${facts.requestId})`
   if (!(error instanceof CallEnded)) return `The tool failed ${reference}`
   if (error.end === 'shut-down') return `The server is shutting down; call again ${reference}`
+  if (error.end === 'revoked') return `The credential of this call was revoked ${reference}`
   if (error.end === 'cancelled') return `The call was cancelled ${reference}`
   return `The tool did not finish within ${rule.timeoutSeconds} seconds ${reference}`
 }

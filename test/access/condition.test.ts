@@ -42,6 +42,7 @@ const identity: Identity = {
     tenant: null,
   },
   credentialDigest: '',
+  credentialId: null,
   expiresAt: null,
   claims: { acr: '2', auth_time: 1_700_000_000, groups: ['ops'] },
 }

@@ -91,6 +91,7 @@ function factsOf(scopes: readonly string[], args?: Record<string, unknown>): Con
         tenant: null,
       },
       credentialDigest: '',
+      credentialId: null,
       expiresAt: null,
       claims: {},
     },

@@ -23,6 +23,7 @@ const facts = {
     roles: [],
     tenant: null,
   },
+  credentialId: 'key-1',
   trace: undefined,
 } as const
 const request: AuditEvent = {

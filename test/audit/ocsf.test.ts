@@ -24,9 +24,15 @@ const caller: RequestFacts = {
     roles: ['auditor'],
     tenant: 'acme',
   },
+  credentialId: 'token-1',
   trace: { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16) },
 }
-const nobody: RequestFacts = { ...caller, principal: undefined, trace: undefined }
+const nobody: RequestFacts = {
+  ...caller,
+  principal: undefined,
+  credentialId: undefined,
+  trace: undefined,
+}
 const operation: OperationFacts = {
   method: 'tools/call',
   name: 'echo',

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { apiKey, generateKey, parseKey } from '../../src/auth/api-key.ts'
 import type { KeyRecord } from '../../src/auth/key-file.ts'
-import { type Credential, CredentialFault } from '../../src/auth/strategy.ts'
+import { CredentialFault, type Presented } from '../../src/auth/strategy.ts'
 import { Denied } from '../../src/errors.ts'
 
 const NOW = Date.parse('2026-06-01T00:00:00Z')
@@ -24,9 +24,17 @@ const RECORD: KeyRecord = {
   revokedAt: null,
 }
 
-function credential(token: string, address = '192.0.2.1'): Credential {
+function credential(token: string, address = '192.0.2.1'): Presented {
   const digest = createHash('sha256').update(token).digest('hex')
-  return { token, digest, address }
+  return {
+    scheme: 'bearer',
+    token,
+    digest,
+    address,
+    certificate: undefined,
+    method: 'POST',
+    proofs: [],
+  }
 }
 
 function strategy(record: Partial<KeyRecord> = {}): ReturnType<typeof apiKey> {
@@ -36,10 +44,10 @@ function strategy(record: Partial<KeyRecord> = {}): ReturnType<typeof apiKey> {
 /** The fault of a refused key; that it is unknown to the limiter goes with it. */
 async function faultOf(
   ways: ReturnType<typeof apiKey>,
-  sent: Credential,
+  sent: Presented,
   nowMs = NOW,
 ): Promise<string> {
-  expect(ways.knows(sent, nowMs)).toBe(false)
+  expect(ways.recall(sent, nowMs)).toBeUndefined()
   const error: unknown = await ways.verify(sent, nowMs).then(
     () => undefined,
     (caught: unknown) => caught,
@@ -111,7 +119,7 @@ describe('contract: the form of a key', () => {
 describe('contract: a live key', () => {
   it('names the caller', async () => {
     const sent = credential(MADE.key)
-    expect(strategy().knows(sent, NOW)).toBe(true)
+    expect(strategy().recall(sent, NOW)).toBeDefined()
     const identity = await strategy().verify(sent, NOW)
     expect(identity).toEqual({
       principal: {
@@ -143,7 +151,7 @@ describe('contract: a live key', () => {
     'leaves %j to other strategies',
     async (token) => {
       await expect(strategy().verify(credential(token), NOW)).resolves.toBeUndefined()
-      expect(strategy().knows(credential(token), NOW)).toBe(false)
+      expect(strategy().recall(credential(token), NOW)).toBeUndefined()
     },
   )
 

@@ -4,7 +4,7 @@ import { exportJWK, exportPKCS8, exportSPKI, generateKeyPair, type JWK, SignJWT 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createKeySet, type KeySet } from '../../src/auth/key-set.ts'
 import { oauth } from '../../src/auth/oauth.ts'
-import { type AuthStrategy, type Credential, CredentialFault } from '../../src/auth/strategy.ts'
+import { type AuthStrategy, CredentialFault, type Presented } from '../../src/auth/strategy.ts'
 import { Denied } from '../../src/errors.ts'
 import type { IssuerPolicy } from '../../src/policy.ts'
 import { type TestClock, testClock } from '../clock.ts'
@@ -131,9 +131,17 @@ function strategy(policy: Partial<IssuerPolicy> = {}, verificationCacheSeconds =
   })
 }
 
-function credential(token: string): Credential {
+function credential(token: string): Presented {
   const digest = createHash('sha256').update(token).digest('hex')
-  return { token, digest, address: '192.0.2.1' }
+  return {
+    scheme: 'bearer',
+    token,
+    digest,
+    address: '192.0.2.1',
+    certificate: undefined,
+    method: 'POST',
+    proofs: [],
+  }
 }
 
 type Claims = Readonly<Record<string, unknown>>
@@ -182,7 +190,7 @@ async function faultOf(token: string, policy: Partial<IssuerPolicy> = {}): Promi
   if (!(error instanceof Denied)) throw new Error('was not refused', { cause: error })
   expect(error.reason).toBe('authenticate.rejected')
   expect(error.headers).toEqual({})
-  expect(ways.knows(credential(token), NOW_MS)).toBe(false)
+  expect(ways.recall(credential(token), NOW_MS)).toBeUndefined()
   // One fetch of the configured keys for each issuer, whatever the token says.
   expect(fetched).toEqual([`${ISSUER}/jwks`, `${OTHER_ISSUER}/jwks`])
   if (!(error.cause instanceof CredentialFault)) throw new Error('has no fault')
@@ -554,16 +562,16 @@ describe('contract: verified tokens are remembered for a moment', () => {
   it('knows a token once it was verified', async () => {
     const ways = strategy()
     const token = credential(await sign())
-    expect(ways.knows(token, NOW_MS)).toBe(false)
+    expect(ways.recall(token, NOW_MS)).toBeUndefined()
     await ways.verify(token, NOW_MS)
-    expect(ways.knows(token, NOW_MS)).toBe(true)
+    expect(ways.recall(token, NOW_MS)).toBeDefined()
   })
 
   it('knows a token that had to wait for the first keys', async () => {
     const token = credential(await sign())
     const ways = strategy()
     await ways.verify(token, NOW_MS)
-    expect(ways.knows(token, NOW_MS)).toBe(true)
+    expect(ways.recall(token, NOW_MS)).toBeDefined()
   })
 
   it('forgets it after the time that policy sets', async () => {
@@ -571,16 +579,16 @@ describe('contract: verified tokens are remembered for a moment', () => {
     const token = credential(await sign())
     await ways.verify(token, NOW_MS)
     time.advance(59_000)
-    expect(ways.knows(token, NOW_MS)).toBe(true)
+    expect(ways.recall(token, NOW_MS)).toBeDefined()
     time.advance(2000)
-    expect(ways.knows(token, NOW_MS)).toBe(false)
+    expect(ways.recall(token, NOW_MS)).toBeUndefined()
   })
 
   it('remembers nothing when policy says zero seconds', async () => {
     const ways = strategy({}, 0)
     const token = credential(await sign())
     await ways.verify(token, NOW_MS)
-    expect(ways.knows(token, NOW_MS)).toBe(false)
+    expect(ways.recall(token, NOW_MS)).toBeUndefined()
   })
 
   it('never remembers a token beyond its end', async () => {
@@ -589,7 +597,7 @@ describe('contract: verified tokens are remembered for a moment', () => {
     await ways.verify(token, NOW_MS)
     time.advance(5001)
     // The wall clock stands still here: the entry itself is gone.
-    expect(ways.knows(token, NOW_MS)).toBe(false)
+    expect(ways.recall(token, NOW_MS)).toBeUndefined()
   })
 })
 
@@ -601,7 +609,7 @@ describe('threat: a remembered token outlives what made it good', () => {
     const ways = strategy()
     const token = credential(await sign(claims))
     await ways.verify(token, NOW_MS)
-    expect(ways.knows(token, later * 1000)).toBe(false)
+    expect(ways.recall(token, later * 1000)).toBeUndefined()
     await expect(ways.verify(token, later * 1000)).rejects.toMatchObject({
       reason: 'authenticate.rejected',
     })
@@ -615,7 +623,7 @@ describe('threat: a remembered token outlives what made it good', () => {
     time.advance(30_000)
     const unknown = credential(await sign({}, { kid: 'unknown' }))
     await expect(ways.verify(unknown, NOW_MS)).rejects.toThrow()
-    expect(ways.knows(token, NOW_MS)).toBe(false)
+    expect(ways.recall(token, NOW_MS)).toBeUndefined()
     await expect(ways.verify(token, NOW_MS)).rejects.toMatchObject({
       reason: 'authenticate.rejected',
       cause: { fault: 'unknown' },
@@ -627,7 +635,7 @@ describe('threat: a remembered token outlives what made it good', () => {
     const token = await sign()
     await ways.verify(credential(token), NOW_MS)
     const forged = credential(withPart(token, 2, Buffer.alloc(64).toString('base64url')))
-    expect(ways.knows(forged, NOW_MS)).toBe(false)
+    expect(ways.recall(forged, NOW_MS)).toBeUndefined()
     await expect(ways.verify(forged, NOW_MS)).rejects.toThrow()
   })
 

@@ -53,7 +53,18 @@ describe('contract: keys create', () => {
 
     const digest = createHash('sha256').update(token).digest('hex')
     const ways = apiKey({ records: loadKeys(file, 90) })
-    const identity = await ways.verify({ token, digest, address: '192.0.2.1' }, NOW)
+    const identity = await ways.verify(
+      {
+        scheme: 'bearer',
+        token,
+        digest,
+        address: '192.0.2.1',
+        certificate: undefined,
+        method: 'POST',
+        proofs: [],
+      },
+      NOW,
+    )
     expect(identity?.principal).toMatchObject({
       subject: 'ci',
       scopes: ['mcp:use', 'documents:process'],

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { credentialOf } from '../../src/controls/authenticate.ts'
+import { type CredentialSource, credentialOf } from '../../src/controls/authenticate.ts'
 import { Denied } from '../../src/errors.ts'
+import type { RawHeaders } from '../../src/raw-headers.ts'
 import { type TestApp, type TestAppOptions, testApp, type WireHeaders } from '../app.ts'
 import { expectRefused, expectServed } from '../expect-refused.ts'
 import { daysFromNow, keyFile } from '../key-file.ts'
@@ -32,6 +33,12 @@ const app = appWith({ authFailuresPerMinute: 10_000 })
 const withHeader = appWith({ authFailuresPerMinute: 10_000 }, { header: 'x-api-key' })
 const { key } = app
 const CANARY = 'canary-value'
+const address = '192.0.2.1'
+const sourceOf = (headers: RawHeaders): CredentialSource => ({
+  headers,
+  address,
+  clientCertificate: undefined,
+})
 
 describe('threat: no credential, a stranger gets in', () => {
   it.each<[string, Record<string, string | null>]>([
@@ -154,7 +161,7 @@ describe('threat: a credential that two parsers read differently, the wrong one 
 
   it('takes a token of 8 KiB for one, and no longer one', () => {
     const credential = (bytes: number) =>
-      credentialOf(new Map([['authorization', [`Bearer ${'a'.repeat(bytes)}`]]]), '192.0.2.1', null)
+      credentialOf(sourceOf(new Map([['authorization', [`Bearer ${'a'.repeat(bytes)}`]]])), null)
     expect(credential(8192)?.token).toHaveLength(8192)
     expect(() => credential(8193)).toThrow(new Denied('authenticate.rejected'))
   })
@@ -196,7 +203,7 @@ describe('threat: two credentials, one is checked and the other one is used', ()
 
   it('refuses them in one header list too', () => {
     const headers = new Map([['authorization', ['Bearer a', 'Bearer b']]])
-    expect(() => credentialOf(headers, '192.0.2.1', null)).toThrow(
+    expect(() => credentialOf(sourceOf(headers), null)).toThrow(
       new Denied('authenticate.two-credentials'),
     )
   })
@@ -230,13 +237,12 @@ describe('threat: the key header, it carries what it must not or works where it 
 })
 
 describe('contract: the one credential of a request', () => {
-  const address = '192.0.2.1'
   const of = (...headers: WireHeaders) =>
-    credentialOf(new Map(headers.map(([name, value]) => [name, [value]])), address, 'x-api-key')
+    credentialOf(sourceOf(new Map(headers.map(([name, value]) => [name, [value]]))), 'x-api-key')
 
   it('knows it by its digest', () => {
     const digest = createHash('sha256').update(key).digest('hex')
-    const credential = { token: key, digest, address }
+    const credential = { scheme: 'bearer', token: key, digest, address, certificate: undefined }
     expect(of(['authorization', `Bearer ${key}`])).toEqual(credential)
     expect(of(['x-api-key', key])).toEqual(credential)
   })

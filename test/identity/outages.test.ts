@@ -50,7 +50,7 @@ async function serverFor(
 
 function tokenOf(iss: string, key: SigningKey, { url }: Server, changes: Members = {}): string {
   const times = { iat: NOW - 60, exp: NOW + 600 }
-  const claims = { iss, aud: url, sub: 'user-1', scope: 'mcp:use', jti: CANARY, ...times }
+  const claims = { iss, aud: url, sub: 'user-1', scope: 'mcp:use', ...times }
   const { alg, kid } = key
   return jws(key, { alg, kid, typ: 'at+jwt' }, { ...claims, ...changes })
 }

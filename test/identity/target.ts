@@ -44,7 +44,7 @@ export async function startTarget(): Promise<Target> {
       scope: 'mcp:use',
       iat: NOW - 60,
       exp: NOW + 600,
-      jti: CANARY,
+      jti: 'token-1',
       ...changes,
     }
   }

@@ -1,7 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AuditEvent, AuditTrail } from '../../src/audit/trail.ts'
 import type { Operation } from '../../src/context.ts'
-import { CallEnded, type Calls, calls, type Ending, type Result } from '../../src/mcp/calls.ts'
+import {
+  CallEnded,
+  type Caller,
+  type Calls,
+  calls,
+  type Ending,
+  type Result,
+} from '../../src/mcp/calls.ts'
 
 const OK: Ending = { outcome: 'ok', resultSha256: undefined, progressCount: 0 }
 
@@ -21,6 +28,7 @@ const operation = (): Operation => ({
     requestId: 'request-1',
     address: '203.0.113.7',
     principal: undefined,
+    credentialId: undefined,
     trace: undefined,
     method: 'tools/call',
     name: 'work',
@@ -53,7 +61,8 @@ async function conclude(result: Result<string>): Promise<[string, Ending]> {
 }
 
 const never = (): Promise<string> => new Promise(() => {})
-const alive = (): AbortSignal => new AbortController().signal
+const callerOf = (signal: AbortSignal): Caller => ({ signal, hold: { onEnd() {} } })
+const alive = (): Caller => callerOf(new AbortController().signal)
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
@@ -90,7 +99,7 @@ describe('threat: a call that does not end keeps a place for ever', () => {
           reject(signal.reason)
         }),
       )
-    const answer = calls.run(operation(), caller.signal, work, conclude)
+    const answer = calls.run(operation(), callerOf(caller.signal), work, conclude)
     stop(calls, caller)
     expect(await answer).toBe(end)
     expect(reason).toMatchObject({ end })
@@ -103,7 +112,7 @@ describe('threat: a call that does not end keeps a place for ever', () => {
   ] as const)('does not begin a call %s', async (when, end) => {
     const { calls, audited } = setUp()
     if (end === 'shut-down') calls.end()
-    const caller = when.startsWith('whose') ? AbortSignal.abort() : alive()
+    const caller = when.startsWith('whose') ? callerOf(AbortSignal.abort()) : alive()
     const work = vi.fn(never)
     expect(await calls.run(operation(), caller, work, conclude)).toBe(end)
     expect(work).not.toHaveBeenCalled()
@@ -114,7 +123,9 @@ describe('threat: a call that does not end keeps a place for ever', () => {
     const { calls, audited, reported } = setUp()
     const caller = new AbortController()
     const removed = vi.spyOn(caller.signal, 'removeEventListener')
-    expect(await calls.run(operation(), caller.signal, async () => 'done', conclude)).toBe('done')
+    expect(
+      await calls.run(operation(), callerOf(caller.signal), async () => 'done', conclude),
+    ).toBe('done')
     expect(audited).toMatchObject([{ event: 'outcome', outcome: 'ok' }])
     expect(removed).toHaveBeenCalledTimes(1)
     expect(vi.getTimerCount()).toBe(0)
@@ -173,7 +184,7 @@ describe('contract: late failures are reported, and never escape', () => {
     process.on('unhandledRejection', escaped)
     const caller = new AbortController()
     const { promise, reject } = Promise.withResolvers<string>()
-    const answer = calls.run(operation(), caller.signal, () => promise, conclude)
+    const answer = calls.run(operation(), callerOf(caller.signal), () => promise, conclude)
     caller.abort()
     await answer
     reject(error)

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { createApp } from '../../src/app.ts'
-import { type Assembly, assemble } from '../../src/assemble.ts'
+import { assemble } from '../../src/assemble.ts'
 import { createAuditTrail } from '../../src/audit/audit-trail.ts'
 import type { AuditEvent, AuditTrail } from '../../src/audit/trail.ts'
 import { generateKey } from '../../src/auth/api-key.ts'
@@ -11,6 +11,7 @@ import { clientAddress } from '../../src/client-address.ts'
 import { loadConfig } from '../../src/config.ts'
 import type { Catalog } from '../../src/define.ts'
 import { drain } from '../../src/drain.ts'
+import { type LastingParts, lastingParts } from '../../src/lasting.ts'
 import { publicListener } from '../../src/listen.ts'
 import { describeError, type Log } from '../../src/log.ts'
 import { type AccessEntry, loadPolicies, type Policies } from '../../src/policy.ts'
@@ -44,7 +45,7 @@ export interface Endpoint extends AsyncDisposable {
   outcomes(): Outcome[]
   /** Everything that went to the audit stream and to the log, as text. */
   written(): string
-  readonly assembly: Assembly
+  readonly lasting: LastingParts
   readonly server: Server
   readonly store: Store
   /** Ends it as SIGTERM does. */
@@ -108,33 +109,37 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
   if (address === null || typeof address === 'string') throw new Error('No port')
   const url = `http://127.0.0.1:${address.port}/mcp`
   const store = options.store ?? memoryStore()
-  const assembly = assemble({
-    config,
-    policies,
-    catalog: {
-      tools: [...tools, ...(options.catalog?.tools ?? [])],
-      resources: [...resources, ...(options.catalog?.resources ?? [])],
-      prompts: [...prompts, ...(options.catalog?.prompts ?? [])],
+  const lasting = lastingParts(
+    {
+      config,
+      catalog: {
+        tools: [...tools, ...(options.catalog?.tools ?? [])],
+        resources: [...resources, ...(options.catalog?.resources ?? [])],
+        prompts: [...prompts, ...(options.catalog?.prompts ?? [])],
+      },
+      publicUrl: url,
+      bound: new URL(url).origin,
+      ephemeralKey: undefined,
+      ring,
+      store,
+      trail,
+      logger: { fatal: log, error: log, warn: log, info: log, debug: log },
     },
-    publicUrl: url,
-    bound: new URL(url).origin,
-    ephemeralKey: undefined,
-    ring,
-    store,
-    trail,
-    logger: { fatal: log, error: log, warn: log, info: log, debug: log },
-  })
+    policies.http,
+  )
+  const assembly = assemble(lasting, policies)
+  lasting.holds.use(assembly.authenticator)
   listener.serve(createApp(assembly.parts))
 
   const end = (drainSeconds: number): Promise<void> =>
-    drain({ listener, assembly, trail, drainSeconds, cause: 'signal' })
+    drain({ listener, lasting, close: assembly.close, trail, drainSeconds, cause: 'signal' })
   return {
     url,
     key: keys.keyOf,
     audited,
     outcomes: () => audited.filter((event) => event.event === 'outcome'),
     written: () => lines.join('\n'),
-    assembly,
+    lasting,
     server,
     store,
     drain: end,

@@ -69,7 +69,7 @@ it(`contract: ${CALLS} calls leave nothing behind`, { timeout: 60_000 }, async (
   }
   for (let done = 0; done < CALLS; done += AT_ONCE) await batch()
 
-  expect(endpoint.assembly.calls.running()).toBe(0)
+  expect(endpoint.lasting.calls.running()).toBe(0)
   expect(listenerCounts(endpoint.server)).toEqual(before.server)
   expect(listenerCounts(process)).toEqual(before.process)
   expect(timers()).toBeLessThanOrEqual(before.timers + AT_ONCE)

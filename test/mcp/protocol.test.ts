@@ -228,9 +228,9 @@ describe('contract: versions and what a modern client says of itself', () => {
       supportedVersions: ['2026-07-28'],
       capabilities: {
         logging: {},
-        tools: { listChanged: false },
-        resources: { listChanged: false },
-        prompts: { listChanged: false },
+        tools: { listChanged: true },
+        resources: { listChanged: true },
+        prompts: { listChanged: true },
       },
       cacheScope: 'private',
     })
@@ -339,7 +339,7 @@ describe('contract: streams', () => {
     const response = await open(endpoint, call(era, 'wait'), { era })
     expect(response.headers.get('content-type')).toBe('text/event-stream')
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-    await vi.waitFor(() => expect(endpoint.assembly.calls.running()).toBe(1))
+    await vi.waitFor(() => expect(endpoint.lasting.calls.running()).toBe(1))
     vi.advanceTimersByTime(15_000)
     expect(await reader?.read()).toEqual({ done: false, value: expect.stringMatching(/^:.*\n\n$/) })
     finish()

@@ -249,7 +249,7 @@ async function outcomesOf(at: Endpoint, run: () => Promise<void>): Promise<Outco
   const before = at.outcomes().length
   await run()
   await vi.waitFor(() => expect(at.outcomes().length).toBeGreaterThan(before))
-  expect(at.assembly.calls.running()).toBe(0)
+  expect(at.lasting.calls.running()).toBe(0)
   return at.outcomes().slice(before)
 }
 
@@ -430,12 +430,12 @@ describe.each(ERAS)('threat: a resource fails and tells the caller a secret, %s 
     expect(json.error).toEqual({ code: -32603, message: 'Internal error' })
     expect(text).not.toContain(SECRET)
     expect(endpoint.written()).not.toContain(SECRET)
-    expect(endpoint.assembly.calls.running()).toBe(0)
+    expect(endpoint.lasting.calls.running()).toBe(0)
   })
 
   it('listing ends at its deadline', async () => {
     const { json } = await send(hasty, request(era, 'resources/list'), { era })
     expect(json.error).toEqual({ code: -32603, message: 'Internal error' })
-    expect(hasty.assembly.calls.running()).toBe(0)
+    expect(hasty.lasting.calls.running()).toBe(0)
   })
 })

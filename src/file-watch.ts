@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Clock } from './clock.ts'
+
+/** How often files are looked at, ms. */
+const INTERVAL_MS = 2000
+
+/**
+ * SHA-256, hex, over the contents of files. A file that cannot be read counts as its absence. Read
+ * whole and by name, because Kubernetes swaps a link and leaves the files as they were.
+ */
+export function filesDigest(paths: readonly string[]): string {
+  const digest = createHash('sha256')
+  for (const path of paths) digest.update(contentDigest(path))
+  return digest.digest('hex')
+}
+
+function contentDigest(path: string): string {
+  try {
+    return createHash('sha256').update(readFileSync(path)).digest('hex')
+  } catch {
+    return '-'.repeat(64) // Reported by whoever needs the file.
+  }
+}
+
+/**
+ * Calls `changed` when the digest of files is another than before. Polled: no event of the file
+ * system tells a swapped link on every platform.
+ *
+ * @returns what ends it
+ */
+export function watchFiles(
+  paths: readonly string[],
+  clock: Clock,
+  changed: () => Promise<void>,
+): () => void {
+  let seen = filesDigest(paths)
+  let closed = false
+  let cancel = (): void => undefined
+
+  async function look(): Promise<void> {
+    const digest = filesDigest(paths)
+    if (digest !== seen) {
+      seen = digest
+      await changed()
+    }
+    if (!closed) schedule()
+  }
+
+  function schedule(): void {
+    cancel = clock.after(INTERVAL_MS, () => void look())
+  }
+  if (paths.length > 0) schedule()
+
+  return () => {
+    closed = true
+    cancel()
+  }
+}

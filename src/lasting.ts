@@ -1,0 +1,82 @@
+import product from '../package.json' with { type: 'json' }
+import type { AuditTrail } from './audit/trail.ts'
+import { watchedKeySets } from './auth/configured-issuers.ts' // optional: oauth
+import type { KeyRecord } from './auth/key-file.ts' // optional: api-key
+import type { KeySetPool } from './auth/key-set-pool.ts' // optional: oauth
+import { type Clock, systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import type { Catalog } from './define.ts'
+import type { Addresses } from './development.ts'
+import { credentialHolds, type Holds } from './holds.ts'
+import type { Logger } from './log.ts'
+import { type Calls, calls, type ReportFailure } from './mcp/calls.ts'
+import { type Changes, changes } from './mcp/changes.ts'
+import { type Definitions, definitionsOf } from './mcp/definitions.ts'
+import { createMcp, type Mcp } from './mcp/handler.ts'
+import { requestStates } from './mcp/request-state.ts'
+import { createOutbound, type Outbound } from './outbound.ts'
+import type { Policies } from './policy.ts'
+import type { SecretRing } from './secrets.ts'
+import { type SlotTables, slotTables } from './slots.ts'
+import type { Store } from './stores/store.ts'
+
+export interface LastingOptions extends Addresses {
+  readonly config: Config
+  readonly catalog: Catalog
+  readonly ephemeralKey: KeyRecord | undefined // optional: api-key
+  readonly ring: SecretRing
+  readonly store: Store
+  readonly trail: AuditTrail
+  readonly logger: Logger
+  /** Monotonic. That of the system unless a test turns its own. */
+  readonly clock?: Clock
+}
+
+/** What stays while policies, keys and denials are read again: everything that is in use or counted. */
+export interface LastingParts extends LastingOptions {
+  readonly clock: Clock
+  readonly outbound: Outbound
+  readonly keySets: KeySetPool // optional: oauth
+  readonly slotsOf: SlotTables
+  readonly holds: Holds
+  readonly definitions: Definitions
+  readonly calls: Calls
+  readonly changes: Changes
+  readonly mcp: Mcp
+}
+
+/** @param protocol can only be changed by a restart */
+export function lastingParts(
+  options: LastingOptions,
+  { protocol }: Pick<Policies['http'], 'protocol'>,
+): LastingParts {
+  const { config, catalog, ring, store, trail, logger, clock = systemClock } = options
+  const outbound = createOutbound({ mode: config.mode })
+  const reportFailure: ReportFailure = ({ requestId, name }, error) =>
+    logger.error('A tool, resource or prompt failed', { requestId, tool: name, error })
+  const definitions = definitionsOf(catalog)
+  const running = calls(trail, reportFailure)
+  const changed = changes()
+  return {
+    ...options,
+    clock,
+    outbound,
+    keySets: watchedKeySets({ outbound, clock, trail, logger }), // optional: oauth
+    slotsOf: slotTables(),
+    holds: credentialHolds(clock),
+    definitions,
+    calls: running,
+    changes: changed,
+    mcp: createMcp({
+      definitions,
+      store,
+      calls: running,
+      states: requestStates(ring, store),
+      reportFailure,
+      legacy: protocol.legacy,
+      changes: changed,
+      product: { name: product.name, version: product.version },
+      instructions: product.description,
+    }),
+  }
+}

@@ -1,0 +1,119 @@
+import { isDeepStrictEqual } from 'node:util'
+import { createApp } from './app.ts'
+import { type Assembly, assemble } from './assemble.ts'
+import type { Reload, ReloadDigests } from './audit/trail.ts'
+import { filesDigest, watchFiles } from './file-watch.ts'
+import type { LastingParts } from './lasting.ts'
+import type { PublicListener } from './listen.ts'
+import { loadPolicies, type Policies } from './policy.ts'
+import { type Problem, Problems } from './problems.ts'
+
+export interface Reloading {
+  /** What is in force. */
+  current(): Assembly
+  /** Reads everything again: policies, keys, denials, certificates. */
+  reload(): Promise<void>
+  /** Ends the watch over files. What is in force stays. */
+  close(): void
+}
+
+/**
+ * Reads policies and credentials again while the server runs.
+ *
+ * Everything is read and checked whole, a new app is built over the lasting parts, and one reference
+ * is swapped: requests in flight keep the app that they began with, the token cache starts empty, and
+ * open answers are authorized again. What is wrong in any file changes nothing.
+ *
+ * @param first what is in force now
+ */
+export function reloading(
+  lasting: LastingParts,
+  listener: Pick<PublicListener, 'serve' | 'secure'>,
+  first: Assembly,
+): Reloading {
+  const { config, trail, logger, clock } = lasting
+  const files = watchedFiles(config)
+  let current = first
+  lasting.holds.use(first.authenticator)
+  let inForce = digestsOf(first.policies)
+  let queue: Promise<void> = Promise.resolve()
+
+  function digestsOf(policies: Policies): ReloadDigests {
+    return { policies: policies.digest, files: filesDigest(files) }
+  }
+
+  async function attempt(event: Reload['event'], read: () => Policies): Promise<void> {
+    const from = inForce
+    let to: ReloadDigests | undefined
+    try {
+      const policies = read()
+      to = digestsOf(policies)
+      refuseRestartOnly(current.policies, policies)
+      const next = assemble(lasting, policies)
+      try {
+        listener.secure()
+      } catch (error) {
+        next.close()
+        throw error
+      }
+      const previous = current
+      current = next
+      inForce = to
+      lasting.holds.use(next.authenticator)
+      listener.serve(createApp(next.parts))
+      previous.close()
+      trail.write({ event, outcome: 'applied', from, to })
+      logger.info('Read again and in force')
+    } catch (error) {
+      if (!(error instanceof Problems)) throw error
+      trail.write({ event, outcome: 'refused', from, to })
+      logger.error('Read again and refused: nothing has changed', {
+        problems: error.problems.map(({ field, message }) => `${field} ${message}`),
+      })
+      return
+    }
+    await lasting.holds.check()
+    if (from.policies !== inForce.policies) lasting.changes.listsChanged()
+  }
+
+  /** One after the other, whoever asks. */
+  function queued(event: Reload['event'], read: () => Policies): Promise<void> {
+    queue = queue
+      .then(() => attempt(event, read))
+      .catch((error: unknown) => logger.error('A reload failed: nothing has changed', { error }))
+    return queue
+  }
+
+  const stop = watchFiles(files, clock, () => queued('keys.reload', () => current.policies))
+  return {
+    current: () => current,
+    reload: () => queued('policy.reload', () => loadPolicies(config.policyDir, config.mode)),
+    close: stop,
+  }
+}
+
+/** The files of credentials, which are looked at all the time. */
+function watchedFiles({ apiKeysFile, denyListFile, tls }: LastingParts['config']): string[] {
+  const files = [apiKeysFile, denyListFile, tls?.certFile, tls?.keyFile, tls?.clientCaFile]
+  return files.filter((file) => file !== undefined)
+}
+
+/** What the listener and the SDK were made from. @throws {Problems} when it is another now. */
+function refuseRestartOnly(before: Policies, after: Policies): void {
+  const problems: Problem[] = []
+  const compare = (field: string, old: unknown, next: unknown): void => {
+    if (!isDeepStrictEqual(old, next))
+      problems.push({ field, message: 'needs a restart to change' })
+  }
+  compare('http.yaml protocol', before.http.protocol, after.http.protocol)
+  compare('limits.yaml connections', before.limits.connections, after.limits.connections)
+  compare('limits.yaml timeouts', before.limits.timeouts, after.limits.timeouts)
+  compare('limits.yaml headers', before.limits.headers, after.limits.headers)
+  compare(
+    'limits.yaml address.connections',
+    before.limits.address.connections,
+    after.limits.address.connections,
+  )
+  compare('audit.yaml', before.audit, after.audit)
+  if (problems.length > 0) throw new Problems(problems)
+}
