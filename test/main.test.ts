@@ -1,7 +1,6 @@
-import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { verifyLines } from '../src/audit/chain.ts'
 import { secretRing } from '../src/secrets.ts'
 import { misbehavingAccess, SECRET } from './misbehaving-tools.ts'
+import { production } from './production.ts'
 import { connect, exchange } from './raw-http.ts'
 import {
   type AuditRecord,
@@ -124,7 +124,7 @@ describe('threat: a server that starts although its settings or policies are wro
     [
       'keys that cannot be read',
       { env: { MCP_API_KEYS_FILE: file('keys.json', `{"keys":"${BAD}"}`) } },
-      ['key file keys'],
+      ['MCP_API_KEYS_FILE keys'],
     ],
     [
       'a certificate that is none',
@@ -199,40 +199,16 @@ describe('threat: a development server that others reach', () => {
 
 describe('threat: production with more rights than it needs, or with the habits of development', () => {
   const isRoot = process.getuid?.() === 0
-  const NOBODY = 65_534
-
-  /** Settings of a production server behind a TLS proxy, and the key of its one caller. */
-  function production(): { env: Record<string, string>; key: string } {
-    const keys = join(folder, `production-${randomBytes(4).toString('hex')}.json`)
-    const args = ['create', '--name', 'ci', '--scopes', 'mcp:use', '--days', '1', '--file', keys]
-    const key = execFileSync(process.execPath, ['src/cli/keys.ts', ...args], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    if (isRoot) {
-      chownSync(folder, NOBODY, NOBODY)
-      chownSync(keys, NOBODY, NOBODY)
-    }
-    const env = {
-      NODE_ENV: 'production',
-      MCP_SECRET: root.toString('base64'),
-      MCP_PUBLIC_URL: 'https://mcp.example.com/mcp',
-      MCP_API_KEYS_FILE: keys,
-      MCP_BEHIND_TLS_PROXY: 'true',
-      MCP_TRUSTED_PROXIES: '127.0.0.0/8',
-    }
-    return { env, key: key.trim() }
-  }
-  const unprivileged = isRoot ? { uid: NOBODY } : {}
 
   it.runIf(isRoot)('refuses to run as root', async () => {
-    const server = spawnServer({ env: production().env })
+    const server = spawnServer({ env: production(root).env })
     expect(await server.exited).toBe(78)
     expect(server.stderr()).toMatch(/^Gatehouse cannot start:\n {2}uid: .*\n$/)
   })
 
   it('refuses to start when nobody could authenticate: no ephemeral key here', async () => {
-    const { MCP_API_KEYS_FILE: _keys, ...env } = production().env
+    const { env: whole, unprivileged } = production(root)
+    const { MCP_API_KEYS_FILE: _keys, ...env } = whole
     const server = spawnServer({ env, ...unprivileged })
     expect(await server.exited).toBe(78)
     expect(server.stderr()).toContain('MCP_API_KEYS_FILE')
@@ -250,7 +226,7 @@ describe('threat: production with more rights than it needs, or with the habits 
   })
 
   it('serves its public name alone, and prints no secret', async () => {
-    const { env, key } = production()
+    const { env, key, unprivileged } = production(root)
     const server = await startServer({ env, ...unprivileged })
     const call = post(LENGTH, CLOSE) + BODY
     const own = filled(call.replace('AUTHORITY', 'mcp.example.com'), { port: server.port, key })
@@ -269,7 +245,7 @@ describe('threat: production with more rights than it needs, or with the habits 
   })
 
   it('survives work that fails in the background, and says so without its message', async () => {
-    const { env, key } = production()
+    const { env, key, unprivileged } = production(root)
     const server = await startServer({ ...misbehaving(env), ...unprivileged })
     const call = (name: string): Promise<unknown> => {
       const wire = callWith(callOf(name, {}), CLOSE).replace('AUTHORITY', 'mcp.example.com')

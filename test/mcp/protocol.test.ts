@@ -348,7 +348,7 @@ describe('contract: streams', () => {
   })
 
   it('TRN-27 acknowledges a subscription first, with nothing to subscribe to, and ends it', async () => {
-    const notifications = { toolsListChanged: true, resourceSubscriptions: ['report://canary'] }
+    const notifications = { resourceSubscriptions: ['report://canary'] }
     const { messages, text } = await send(
       endpoint,
       request('modern', 'subscriptions/listen', { notifications }),
@@ -359,6 +359,50 @@ describe('contract: streams', () => {
     })
     expect(messages.at(-1)).toMatchObject({ id: 7, result: {} })
     expect(text).not.toContain('canary')
+  })
+
+  it('TRN-27 tells only those who asked that lists have changed, and ends with a result', async () => {
+    await using own = await startEndpoint()
+    const listen = (notifications: object): Promise<Response> =>
+      open(own, request('modern', 'subscriptions/listen', { notifications }))
+    const streams = [
+      await listen({ toolsListChanged: true }),
+      await listen({ promptsListChanged: true }),
+      await listen({
+        toolsListChanged: true,
+        promptsListChanged: true,
+        resourcesListChanged: true,
+      }),
+    ]
+    own.lasting.changes.listsChanged()
+    await own.drain(1)
+    const texts = await Promise.all(streams.map((stream) => stream.text()))
+    expect(
+      texts.map((text) =>
+        [...text.matchAll(/notifications\/(\w+)\/list_changed/g)].map(([, n]) => n),
+      ),
+    ).toEqual([['tools'], ['prompts'], ['tools', 'resources', 'prompts']])
+    for (const text of texts) {
+      expect(text).toMatch(/"id":7,"result":\{"resultType":"complete".*\}\n\n$/)
+    }
+  })
+
+  it('promises a 2025 client no notification that could not reach it', async () => {
+    const { json } = await send(
+      endpoint,
+      request('legacy', 'initialize', {
+        protocolVersion: '2025-11-25',
+        capabilities: {},
+        clientInfo: { name: 'test', version: '1.0.0' },
+      }),
+      { era: 'legacy' },
+    )
+    expect(json.result.capabilities).toEqual({
+      logging: {},
+      tools: { listChanged: false },
+      resources: { listChanged: false },
+      prompts: { listChanged: false },
+    })
   })
 })
 
