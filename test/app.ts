@@ -10,6 +10,7 @@ import { ephemeralKey } from '../src/auth/ephemeral-key.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Catalog } from '../src/define.ts'
 import { Denied } from '../src/errors.ts'
+import type { Holds } from '../src/holds.ts'
 import { lastingParts } from '../src/lasting.ts'
 import { createLogger } from '../src/log.ts'
 import { loadPolicies, type Policies } from '../src/policy.ts'
@@ -84,6 +85,8 @@ export interface TestApp {
   /** A live API key. */
   readonly key: string
   readonly audited: AuditEvent[]
+  /** The credentials of open answers. */
+  readonly holds: Holds
   /** How often a request reached the SDK. */
   reached(): number
   /** Names of everything a request may pass, in order. */
@@ -225,6 +228,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
   return {
     key,
     audited,
+    holds: lasting.holds,
     order: app.routes.map(({ handler }) => handler.name),
     reached: () => reached,
     verified: () => verified,
