@@ -5,6 +5,7 @@ import type { Reload, ReloadDigests } from './audit/trail.ts'
 import { filesDigest, watchFiles } from './file-watch.ts'
 import type { LastingParts } from './lasting.ts'
 import type { PublicListener } from './listen.ts'
+import type { LogFields } from './log.ts'
 import { loadPolicies, type Policies } from './policy.ts'
 import { type Problem, Problems } from './problems.ts'
 
@@ -42,45 +43,45 @@ export function reloading(
     return { policies: policies.digest, files: filesDigest(files) }
   }
 
+  /** @throws {Problems} and whatever else goes wrong: what is in force stays in force. */
+  function replace(policies: Policies): void {
+    refuseRestartOnly(current.policies, policies)
+    const next = assemble(lasting, policies)
+    try {
+      const app = createApp(next.parts)
+      listener.secure()
+      listener.serve(app)
+    } catch (error) {
+      next.close()
+      throw error
+    }
+    current.close()
+    current = next
+    lasting.holds.use(next.authenticator)
+  }
+
   async function attempt(event: Reload['event'], read: () => Policies): Promise<void> {
     const from = inForce
     let to: ReloadDigests | undefined
     try {
       const policies = read()
       to = digestsOf(policies)
-      refuseRestartOnly(current.policies, policies)
-      const next = assemble(lasting, policies)
-      try {
-        listener.secure()
-      } catch (error) {
-        next.close()
-        throw error
-      }
-      const previous = current
-      current = next
-      inForce = to
-      lasting.holds.use(next.authenticator)
-      listener.serve(createApp(next.parts))
-      previous.close()
-      trail.write({ event, outcome: 'applied', from, to })
-      logger.info('Read again and in force')
+      replace(policies)
     } catch (error) {
-      if (!(error instanceof Problems)) throw error
       trail.write({ event, outcome: 'refused', from, to })
-      logger.error('Read again and refused: nothing has changed', {
-        problems: error.problems.map(({ field, message }) => `${field} ${message}`),
-      })
+      logger.error('Read again and refused: nothing has changed', factsOf(error))
       return
     }
+    inForce = to
+    trail.write({ event, outcome: 'applied', from, to })
+    logger.info('Read again and in force')
     await lasting.holds.check()
-    if (from.policies !== inForce.policies) lasting.changes.listsChanged()
+    if (from.policies !== to.policies) lasting.changes.listsChanged()
   }
 
   /** One after the other, whoever asks. */
   function queued(event: Reload['event'], read: () => Policies): Promise<void> {
-    queue = queue
-      .then(() => attempt(event, read))
-      .catch((error: unknown) => logger.error('A reload failed: nothing has changed', { error }))
+    queue = queue.then(() => attempt(event, read))
     return queue
   }
 
@@ -90,6 +91,11 @@ export function reloading(
     reload: () => queued('policy.reload', () => loadPolicies(config.policyDir, config.mode)),
     close: stop,
   }
+}
+
+function factsOf(error: unknown): LogFields {
+  if (!(error instanceof Problems)) return { error }
+  return { problems: error.problems.map(({ field, message }) => `${field} ${message}`) }
 }
 
 /** The files of credentials, which are looked at all the time. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { slots } from '../src/slots.ts'
+import { slots, slotTables } from '../src/slots.ts'
 
 describe('threat: slots that leak or come back twice, a limit wears off or locks a caller out', () => {
   it('gives each key as many as its limit, and no more', () => {
@@ -27,5 +27,22 @@ describe('threat: slots that leak or come back twice, a limit wears off or locks
     expect(all.take(key)).toBeUndefined()
     release?.()
     expect(all.take(key)).toBeTypeOf('function')
+  })
+})
+
+describe('threat: a reload forgets what is in use, and doubles every limit', () => {
+  it('counts on under a new limit, by name', () => {
+    const slotsOf = slotTables()
+    const before = slotsOf('principal', 2)
+    const release = before.take('a')
+    before.take('a')
+
+    const after = slotsOf('principal', 3)
+    expect(slotsOf('tool', 2).take('a')).toBeTypeOf('function')
+    expect(after.take('a')).toBeTypeOf('function')
+    expect(after.take('a')).toBeUndefined()
+    release?.()
+    expect(after.take('a')).toBeTypeOf('function')
+    expect(before.take('a')).toBeUndefined()
   })
 })
