@@ -7,6 +7,7 @@ import { createApp } from '../src/app.ts'
 import { assemble } from '../src/assemble.ts'
 import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
 import { ephemeralKey } from '../src/auth/ephemeral-key.ts'
+import type { Clock } from '../src/clock.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Catalog } from '../src/define.ts'
 import { Denied } from '../src/errors.ts'
@@ -59,7 +60,10 @@ export interface TestResponse {
 }
 
 export interface TestAppOptions {
-  readonly env?: Readonly<Record<string, string>>
+  /** `undefined` takes one of the defaults away. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Nobody has the key of the test: only what settings and policies say lets anybody in. */
+  readonly keyless?: boolean
   readonly policies?: (policies: Policies) => Policies
   readonly catalog?: Partial<Catalog>
   /** Scopes of the test's key. */
@@ -67,6 +71,8 @@ export interface TestAppOptions {
   readonly trailReady?: () => boolean
   /** Clock of the store, ms. */
   readonly now?: () => number
+  /** Clock of everything else; that of the system when left out. */
+  readonly clock?: Clock
   readonly tls?: boolean
   /** Whether this decision cannot be put on record. */
   readonly commitFails?: (event: AuditEvent) => boolean
@@ -125,11 +131,12 @@ export function testApp(options: TestAppOptions = {}): TestApp {
       catalog: { tools, resources, prompts, ...options.catalog },
       publicUrl: config.publicUrl ?? PUBLIC_URL,
       bound: BOUND,
-      ephemeralKey: config.anonymous ? undefined : record,
+      ephemeralKey: config.anonymous || options.keyless ? undefined : record,
       ring: secretRing(config.secrets),
       store: memoryStore(options.now),
       trail: recordingTrail(audited, options, () => moment('at-decision')),
       logger: createLogger('silent'),
+      ...(options.clock !== undefined && { clock: options.clock }),
     },
     policies.http,
   )

@@ -17,7 +17,7 @@ export interface KeySource {
   readonly jwksUri: string | null
   /** Keys that name another algorithm are ignored. */
   readonly algorithms: readonly string[]
-  /** Of each request. */
+  /** For all of it, metadata and keys. */
   readonly timeoutMs: number
 }
 
@@ -52,11 +52,17 @@ const metadataDocument = z.object({ issuer: z.string(), jwks_uri: z.string() })
  * @throws {OutboundError} when the issuer does not answer as it should.
  * @throws {Error} when its documents are not what they should be.
  */
-export async function fetchKeys(source: KeySource, outbound: Outbound): Promise<PublicKey[]> {
+export async function fetchKeys(
+  source: KeySource,
+  outbound: Pick<Outbound, 'json'>,
+): Promise<PublicKey[]> {
   const { issuer, jwksUri, algorithms, timeoutMs } = source
   const allowLoopback = isLoopbackUrl(new URL(jwksUri ?? issuer))
-  const get = (url: string): Promise<unknown> =>
-    outbound.json(url, { timeoutMs, maxBytes: MAX_BYTES, allowLoopback })
+  const endsAt = performance.now() + timeoutMs
+  const get = (url: string): Promise<unknown> => {
+    const leftMs = Math.max(0, Math.ceil(endsAt - performance.now()))
+    return outbound.json(url, { timeoutMs: leftMs, maxBytes: MAX_BYTES, allowLoopback })
+  }
   const { keys } = jwksDocument.parse(await get(jwksUri ?? (await discover(issuer, get))))
   return keys
     .flatMap((key) => publicKey.safeParse(key).data ?? [])
@@ -76,6 +82,9 @@ function isStrong(jwk: PublicKey): boolean {
   }
 }
 
+/** What a place without such a document answers: an error, the way to a login page, a page. */
+const NO_DOCUMENT: ReadonlySet<string> = new Set(['status', 'redirect', 'not-json'])
+
 /** Asks at the well-known places in turn; the next one only when a place has no such document. */
 async function discover(issuer: string, get: (url: string) => Promise<unknown>): Promise<string> {
   let missing: unknown
@@ -84,7 +93,7 @@ async function discover(issuer: string, get: (url: string) => Promise<unknown>):
     try {
       document = await get(url)
     } catch (error) {
-      if (!(error instanceof OutboundError) || error.fault !== 'status') throw error
+      if (!(error instanceof OutboundError) || !NO_DOCUMENT.has(error.fault)) throw error
       missing = error
       continue
     }

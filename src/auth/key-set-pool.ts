@@ -8,6 +8,8 @@ export interface KeySetPool {
    * do so ends it.
    */
   take(options: KeySetOptions): KeySet
+  /** Whether every set that is held has keys that may be used now. */
+  available(): boolean
 }
 
 /** @param make `createKeySet` with everything but the source */
@@ -33,6 +35,7 @@ export function keySetPool(make: (options: KeySetOptions) => KeySet): KeySetPool
         },
       }
     },
+    available: () => [...held.values()].every(({ keys }) => keys.available()),
   }
 }
 

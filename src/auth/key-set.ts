@@ -27,7 +27,10 @@ export interface KeySet {
    * @throws {errors.JWKSMultipleMatchingKeys} when the token names no key and several may be meant.
    */
   find(header: JWTHeaderParameters): Promise<VerifyKey>
-  /** Another number after each change of the set: what was verified before it is void. */
+  /**
+   * Another number after each change of the set: what was verified before it is void. `NaN`, which
+   * equals nothing, while there are no keys that may be used.
+   */
   generation(): number
   /** Whether there are keys that may be used now. */
   available(): boolean
@@ -63,7 +66,7 @@ interface Keys {
  */
 export function createKeySet(
   options: KeySetOptions,
-  outbound: Outbound,
+  outbound: Pick<Outbound, 'json'>,
   clock: Clock,
   onChange: (keyIds: readonly string[]) => void,
   onFailure: (error: unknown) => void,
@@ -155,7 +158,7 @@ export function createKeySet(
   startRefresh()
   return {
     find,
-    generation: () => generation,
+    generation: () => (available() ? generation : Number.NaN),
     available,
     close() {
       closed = true

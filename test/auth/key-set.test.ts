@@ -1,10 +1,10 @@
 // optional: oauth
-import { exportJWK, generateKeyPair, type JWK } from 'jose'
+import { errors, exportJWK, generateKeyPair, type JWK } from 'jose'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createKeySet, type KeySet, type KeySetOptions } from '../../src/auth/key-set.ts'
 import { CredentialFault } from '../../src/auth/strategy.ts'
 import { Denied } from '../../src/errors.ts'
-import { createOutbound, OutboundError } from '../../src/outbound.ts'
+import { createOutbound, type Outbound, OutboundError } from '../../src/outbound.ts'
 import { type TestClock, testClock } from '../clock.ts'
 import { httpServer, json, type TestServer } from '../http-server.ts'
 
@@ -40,7 +40,10 @@ afterEach(async () => {
   await issuer.down()
 })
 
-function keySet(options: Partial<KeySetOptions> = {}): KeySet {
+function keySet(
+  options: Partial<KeySetOptions> = {},
+  outbound: Pick<Outbound, 'json'> = createOutbound({ mode: 'development' }),
+): KeySet {
   const failed = failures
   const keys = createKeySet(
     {
@@ -50,7 +53,7 @@ function keySet(options: Partial<KeySetOptions> = {}): KeySet {
       ...TIMES,
       ...options,
     },
-    createOutbound({ mode: 'development' }),
+    outbound,
     time,
     (ids) => changes.push(ids),
     (error) => failed.push(error),
@@ -74,6 +77,11 @@ async function find(keys: KeySet, kid: string | undefined, alg = 'ES256'): Promi
     if (error instanceof CredentialFault) return error.fault
     throw error
   }
+}
+
+/** What went wrong in each fetch that failed. */
+function faults(): readonly unknown[] {
+  return failures.map((error) => (error instanceof OutboundError ? error.fault : error))
 }
 
 const broken = (status: number): TestServer['answer'] => {
@@ -286,7 +294,7 @@ describe('threat: an outage of the issuer, it locks everybody out or lets anybod
     time.advance(30 * SECOND)
     await settled()
     expect(issuer.requests).toHaveLength(2)
-    expect(failures).toEqual([new OutboundError('status'), new OutboundError('status')])
+    expect(faults()).toEqual(['status', 'status'])
   })
 
   it('says when to come back', async () => {
@@ -315,20 +323,157 @@ describe('threat: an outage of the issuer, it locks everybody out or lets anybod
     )
   })
 
-  it('does not use a set for longer when the wall clock goes back', async () => {
+  it.each([
+    ['back', -1e12],
+    ['forward', 1e12],
+  ])('takes no notice when the wall clock jumps %s', async (_name, jumpMs) => {
     vi.useFakeTimers({ toFake: ['Date'], now: 0 })
     try {
-      const keys = keySet({ staleIfErrorSeconds: 0 })
+      const keys = keySet()
       await settled()
       await issuer.down()
-      vi.setSystemTime(-1e12)
-      time.advance(600 * SECOND)
+      time.advance(450 * SECOND)
       await settled()
+      vi.setSystemTime(jumpMs)
+      time.advance(3750 * SECOND - 1)
+      await settled()
+      expect(await find(keys, 'first')).toBe('found')
+      time.advance(1)
       expect(keys.available()).toBe(false)
+      expect(await find(keys, 'first')).toMatch(/^authenticate\.keys-unavailable/)
       await issuer.up()
     } finally {
       vi.useRealTimers()
     }
+  })
+
+  it.each<[string, TestServer['answer']]>([
+    ['answers 503', broken(503)],
+    ['answers 404', broken(404)],
+    ['breaks off', (_request, response) => response.destroy()],
+    ['redirects', (_request, response) => response.writeHead(302, { location: '/' }).end()],
+    ['serves a page', (_request, response) => response.end('<html></html>')],
+    ['serves a set without a list', json({})],
+  ])('survives an hour in which it %s, and fetches once in a cool-down', async (_name, answer) => {
+    const keys = keySet()
+    await settled()
+    issuer.answer = answer
+    const refreshAt = 450
+    const lastUse = 600 + 3600
+    time.advance(refreshAt * SECOND)
+    await settled()
+    for (let at = refreshAt + 15; at < lastUse; at += 15) {
+      time.advance(15 * SECOND)
+      await settled()
+      expect(await find(keys, 'first')).toBe('found')
+      expect(await find(keys, `new-${at}`)).toMatch(
+        /^authenticate\.keys-unavailable (\d|[12]\d|30)$/,
+      )
+    }
+    expect(issuer.requests).toHaveLength(1 + (lastUse - refreshAt) / 30)
+    expect(failures).toHaveLength((lastUse - refreshAt) / 30)
+
+    time.advance(15 * SECOND - 1)
+    expect(keys.available()).toBe(true)
+    time.advance(1)
+    await settled()
+    expect(await find(keys, 'first')).toMatch(/^authenticate\.keys-unavailable (\d|[12]\d|30)$/)
+    expect(keys.available()).toBe(false)
+
+    issuer.answer = json({ keys: [first] })
+    time.advance(30 * SECOND)
+    expect(await find(keys, 'first')).toBe('found')
+    expect(await find(keys, 'new')).toBe('unknown')
+    expect(changes).toEqual([['first']])
+  })
+
+  it('voids what was verified when no keys may be used any more', async () => {
+    const keys = keySet()
+    expect(keys.generation()).toBeNaN()
+    await settled()
+    expect(keys.generation()).toBe(1)
+    await issuer.down()
+    time.advance(4199 * SECOND)
+    await settled()
+    expect(keys.generation()).toBe(1)
+    time.advance(SECOND)
+    expect(keys.generation()).toBeNaN()
+    await issuer.up()
+    time.advance(30 * SECOND)
+    await settled()
+    expect(keys.generation()).toBe(1)
+  })
+
+  it('gives up when metadata and keys together take too long', async () => {
+    const slowly: TestServer['answer'] = (request, response) => {
+      const document =
+        request.url === '/jwks'
+          ? { keys: [first] }
+          : { issuer: issuer.origin, jwks_uri: `${issuer.origin}/jwks` }
+      setTimeout(() => json(document)(request, response), 300)
+    }
+    issuer.answer = slowly
+    const keys = keySet({ jwksUri: null, timeoutMs: 400 })
+    expect(await find(keys, 'first')).toMatch(/^authenticate\.keys-unavailable/)
+    expect(issuer.requests.map(({ url }) => url)).toContain('/jwks')
+    expect(faults()).toEqual(['timeout'])
+  })
+})
+
+describe('threat: server-side request forgery, the place of keys is inside our network', () => {
+  /** Every name has these addresses, one after the other; the last one stays. */
+  function resolving(...addresses: readonly string[]): Outbound {
+    const left = [...addresses]
+    return createOutbound({
+      mode: 'development',
+      async resolve() {
+        const address = left.length > 1 ? left.shift() : left[0]
+        return [{ address: address ?? '', family: address?.includes(':') ? 6 : 4 }]
+      },
+    })
+  }
+
+  it.each([
+    '10.0.0.1',
+    '127.0.0.1',
+    '169.254.169.254',
+    '192.168.1.1',
+    '100.100.100.200',
+    '::1',
+    'fd00::1',
+    'fe80::1',
+    '::ffff:10.0.0.1',
+    '::ffff:a9fe:a9fe',
+    '64:ff9b::a9fe:a9fe',
+  ])('refuses an issuer whose name resolves to %s', async (address) => {
+    const options = { issuer: 'https://issuer.example', jwksUri: null }
+    const keys = keySet(options, resolving(address))
+    expect(await find(keys, 'first')).toMatch(/^authenticate\.keys-unavailable/)
+    expect(faults()).toEqual(['address'])
+  })
+
+  it('refuses the second answer of a name that was good at first (DNS rebinding)', async () => {
+    const jwksUri = `http://localhost:${issuer.port}/jwks`
+    const keys = keySet({ jwksUri }, resolving('127.0.0.1', '169.254.169.254'))
+    await settled()
+    expect(await find(keys, 'first')).toBe('found')
+    time.advance(450 * SECOND)
+    await settled()
+    expect(faults()).toEqual(['address'])
+    expect(issuer.requests).toHaveLength(1)
+    expect(await find(keys, 'first')).toBe('found')
+  })
+
+  it('does not let an issuer elsewhere name a place on this machine', async () => {
+    const asked: [string, boolean][] = []
+    const elsewhere: Pick<Outbound, 'json'> = {
+      async json(url, { allowLoopback }) {
+        asked.push([url, allowLoopback])
+        return { issuer: 'https://issuer.example', jwks_uri: `${issuer.origin}/jwks` }
+      },
+    }
+    await find(keySet({ issuer: 'https://issuer.example', jwksUri: null }, elsewhere), 'first')
+    expect(asked.map(([, allowed]) => allowed)).toEqual([false, false])
   })
 })
 
@@ -402,6 +547,16 @@ describe('threat: an issuer that lies, keys come from somewhere else or prove no
     expect(issuer.requests.map((request) => request.url)).toEqual(['/jwks'])
   })
 
+  it('tries each key of an id that is there twice', async () => {
+    issuer.answer = json({ keys: [first, { ...second, kid: 'first' }] })
+    const keys = keySet()
+    const error = await keys.find({ alg: 'ES256', kid: 'first' }).catch((caught: unknown) => caught)
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    const found: unknown[] = []
+    for await (const key of error) found.push((await exportJWK(key)).x)
+    expect(found).toEqual([first.x, second.x])
+  })
+
   it('does not follow a redirect', async () => {
     issuer.answer = (request, response) => {
       if (request.url === '/jwks') response.writeHead(302, { location: '/other' }).end()
@@ -452,6 +607,31 @@ describe('contract: discovery', () => {
     expect(paths()).toHaveLength(3)
   })
 
+  it.each<[string, TestServer['answer']]>([
+    ['an error', broken(400)],
+    ['the way to a login page', (_q, response) => response.writeHead(302, { location: '/' }).end()],
+    ['a page', (_request, response) => response.end('<html></html>')],
+  ])('goes on to the place of OpenID Connect after %s', async (_name, nothing) => {
+    const routes = new Map([
+      [
+        '/.well-known/openid-configuration',
+        json({ issuer: issuer.origin, jwks_uri: `${issuer.origin}/keys` }),
+      ],
+      ['/keys', json({ keys: [first] })],
+    ])
+    issuer.answer = (request, response) =>
+      (routes.get(request.url ?? '') ?? nothing)(request, response)
+    expect(await find(keySet({ jwksUri: null }), 'first')).toBe('found')
+    expect(paths()).toHaveLength(3)
+  })
+
+  it('asks nowhere else when the first place does not answer', async () => {
+    issuer.answer = (_request, response) => response.destroy()
+    const keys = keySet({ jwksUri: null })
+    expect(await find(keys, 'first')).toMatch(/^authenticate\.keys-unavailable/)
+    expect(paths()).toHaveLength(1)
+  })
+
   it.each<[string, (origin: string) => unknown]>([
     ['names another issuer', () => 'https://evil.example'],
     ['adds a slash to the issuer', (origin) => `${origin}/`],
@@ -474,6 +654,11 @@ describe('contract: discovery', () => {
   it.each([
     ['a private address', 'https://10.0.0.1/keys'],
     ['cloud metadata', 'http://169.254.169.254/latest'],
+    ['cloud metadata over https', 'https://169.254.169.254/latest'],
+    ['a unique local address', 'https://[fd00::1]/keys'],
+    ['a mapped private address', 'https://[::ffff:10.0.0.1]/keys'],
+    ['an address as a number', 'https://2852039166/latest'],
+    ['loopback behind a user', 'http://issuer.example@127.0.0.1/keys'],
     ['a file', 'file:///etc/passwd'],
   ])('threat: request forgery, refuses keys at %s', async (_name, uri) => {
     serve({

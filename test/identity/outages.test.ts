@@ -3,6 +3,10 @@ import { generateKeyPairSync } from 'node:crypto'
 import type { RequestListener, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { authPolicy } from '../../src/policy-schemas.ts'
+import { PUBLIC_URL, type TestApp, type TestResponse, testApp } from '../app.ts'
+import { type TestClock, testClock } from '../clock.ts'
+import { expectRefused } from '../expect-refused.ts'
 import { httpServer, json, type TestServer } from '../http-server.ts'
 import type { RawAnswer } from '../raw-http.ts'
 import { type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
@@ -118,6 +122,73 @@ describe('threat: an outage of the issuer, callers are told that their tokens ar
     const server = await serverFor([down, up])
     await expectUnavailable(server, await call(server, down))
     expect(resultOf(await call(server, up))).toMatchObject({ issuer: up.url })
+  })
+})
+
+describe('threat: an outage of an hour, it locks everybody out or lets anybody in', () => {
+  const LAST_USE_MS = (600 + 3600) * 1000
+  const COOLDOWN_SECONDS = 30
+
+  /** The whole app on a clock that is turned, with this issuer and the shipped policy for keys. */
+  function appOn(time: TestClock, issuer: Issuer): TestApp {
+    const app = testApp({
+      clock: time,
+      policies: (policies) => ({
+        ...policies,
+        auth: authPolicy('development').parse({
+          ...policies.auth,
+          issuers: [{ issuer: issuer.url, why: 'of the test' }],
+        }),
+      }),
+    })
+    onTestFinished(() => app.close())
+    return app
+  }
+
+  it('serves on with the keys it has, asks once in a cool-down, then says 503, and recovers', async () => {
+    const issuer = await issuerOfTest()
+    const time = testClock()
+    const startedMs = time.now()
+    const app = appOn(time, issuer)
+    const claims = { iss: issuer.url, aud: PUBLIC_URL, sub: 'user-1', scope: 'mcp:use' }
+    const header = { alg: issuer.key.alg, typ: 'at+jwt' }
+    const signed = (kid: string): string =>
+      jws(issuer.key, { ...header, kid }, { ...claims, iat: NOW - 60, exp: NOW + 7200 })
+    const known = signed(issuer.key.kid)
+    const send = (token = known): Promise<TestResponse> =>
+      app.send({ headers: { authorization: `Bearer ${token}` } })
+
+    expect((await send()).status).toBe(200)
+    const good: RequestListener = json({
+      ...metadataOf(issuer.url),
+      ...jwksOf(issuer.keys),
+    })
+    issuer.answerWith((_request, response) => response.writeHead(500).end())
+    const before = issuer.requests.length
+    while (time.now() - startedMs < LAST_USE_MS - COOLDOWN_SECONDS * 1000) {
+      time.advance(COOLDOWN_SECONDS * 1000)
+      expect((await send()).status).toBe(200)
+      expect((await send(signed('unknown'))).status).toBe(503)
+    }
+    // Two places are asked for metadata each time.
+    const places = 2
+    const cooldowns = LAST_USE_MS / 1000 / COOLDOWN_SECONDS
+    expect(issuer.requests.length - before).toBeGreaterThan(places)
+    expect(issuer.requests.length - before).toBeLessThanOrEqual(places * cooldowns)
+
+    // Verified a moment ago does not help.
+    expect((await send()).status).toBe(200)
+    time.advance(COOLDOWN_SECONDS * 1000)
+    const response = await send()
+    expectRefused(app, response, 503, 'authenticate.keys-unavailable')
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(Number(response.headers.get('retry-after'))).toBeLessThanOrEqual(COOLDOWN_SECONDS)
+    expect(response.headers.has('www-authenticate')).toBe(false)
+    expect((await app.send()).status).toBe(200)
+
+    issuer.answerWith(good)
+    time.advance(COOLDOWN_SECONDS * 1000)
+    expect((await send()).status).toBe(200)
   })
 })
 

@@ -1,7 +1,7 @@
 // optional: oauth
 
 import { type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
-import { type Attempt, attempt, CANARY, expectRefused, NO_LIMITS } from './attempt.ts'
+import { type Attempt, attempt, expectRefused, NO_LIMITS } from './attempt.ts'
 import {
   type Issuer,
   jws,
