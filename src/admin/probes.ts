@@ -1,7 +1,14 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 
 /** State of each part by name: `ok`, or one word that says what is wrong. Holds no secret. */
-export type Readiness = Readonly<Record<string, string>>
+type States = Readonly<Record<string, string>>
+
+export interface Readiness {
+  /** What is of this process alone: ready only while each is `ok`. */
+  readonly own: States
+  /** What others use, too. It only informs: one outage must not take every replica out. */
+  readonly shared: States
+}
 
 const CONNECTIONS = 50
 /** Until the headers have arrived, ms. Bodies are not waited for. */
@@ -10,8 +17,8 @@ const HEADERS_MS = 5000
 /**
  * Threat:  The probes are a way around the controls of the public listener, or are held up until the
  *          platform takes the process for dead.
- * Rule:    `/livez` while the process runs, `/readyz` 200 while every part is ok. GET only, exact
- *          paths, no CORS, one request a connection, few connections, little time. There is no
+ * Rule:    `/livez` while the process runs, `/readyz` 200 while every part of its own is ok. GET only,
+ *          exact paths, no CORS, one request a connection, few connections, little time. There is no
  *          authentication: bind it where only the platform reaches it.
  * Config:  `ADMIN_HOST`, `ADMIN_PORT`
  * Refuses: 404, 405
@@ -28,7 +35,7 @@ export function adminListener(readiness: () => Readiness): Server {
 
 function probes(readiness: () => Readiness): RequestListener {
   const paths = new Map<string, () => Readiness>([
-    ['/livez', () => ({})],
+    ['/livez', () => ({ own: {}, shared: {} })],
     ['/readyz', readiness],
   ])
 
@@ -38,9 +45,9 @@ function probes(readiness: () => Readiness): RequestListener {
     if (incoming.method !== 'GET') {
       return outgoing.writeHead(405, { ...HEADERS, allow: 'GET' }).end()
     }
-    const parts = probe()
-    const ready = Object.values(parts).every((state) => state === 'ok')
-    const body = JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...parts })
+    const { own, shared } = probe()
+    const ready = Object.values(own).every((state) => state === 'ok')
+    const body = JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...own, ...shared })
     outgoing.writeHead(ready ? 200 : 503, { ...HEADERS, 'content-type': 'application/json' })
     return outgoing.end(body)
   }

@@ -23,6 +23,9 @@ export interface LimiterOptions {
 /**
  * Shared short-lived state behind one port. Memory in one process, Redis between several; both pass
  * the contract test in `test/stores/contract.ts`. Everything expires, everything is bounded.
+ *
+ * Each operation throws `Denied` `store.unavailable` when the store cannot do it. Only the limits may
+ * go on without a store, and only as `insurance.ts` does it.
  */
 export interface Store {
   limiter(options: LimiterOptions): Limiter
@@ -41,6 +44,29 @@ export interface Store {
   /** Keys of a space, oldest first. */
   list(space: string): Promise<readonly string[]>
   close(): Promise<void>
+  /** What processes have in common beside that. Absent where the store is that of one process. */
+  readonly shared?: SharedState
+}
+
+export interface SharedState {
+  /** Whether the store did what it was asked last. */
+  reachable(): boolean
+  /** As last read: at most 10 s ago while the store is reachable, longer while it is not. */
+  revoked(): Revoked
+}
+
+/** Names of credentials (`jti` of a token, id of an API key) and of subjects that are shut out. */
+export interface Revoked {
+  readonly jti: ReadonlySet<string>
+  readonly subjects: ReadonlySet<string>
+}
+
+/** The process cannot start without its store. The message names the setting, never its value. */
+export class StoreUnreachable extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'StoreUnreachable'
+  }
 }
 
 /** Keys that one space (one owner) may hold. */

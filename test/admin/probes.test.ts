@@ -14,7 +14,17 @@ describe('threat: the probes are a way around the public listener', () => {
 
   it.each([
     ['/livez', { status: 'ok' }],
-    ['/readyz', { status: 'ok', drain: 'ok', audit: 'ok', authentication: 'ok' }],
+    [
+      '/readyz',
+      {
+        status: 'ok',
+        drain: 'ok',
+        audit: 'ok',
+        authentication: 'ok',
+        store: 'memory',
+        issuers: 'ok',
+      },
+    ],
   ])('answers GET %s', async (path, body) => {
     const response = await fetch(server.adminUrl + path)
     expect(response.status).toBe(200)
@@ -64,7 +74,7 @@ describe('threat: the probes are held up until the platform takes the process fo
   let admin: ReturnType<typeof adminListener>
   let port: number
   beforeEach(async () => {
-    parts = { drain: 'ok', audit: 'ok' }
+    parts = { own: { drain: 'ok', audit: 'ok' }, shared: {} }
     admin = adminListener(() => parts)
     port = await bind(admin, 0, '127.0.0.1', 'ADMIN_')
   })
@@ -76,10 +86,26 @@ describe('threat: the probes are held up until the platform takes the process fo
   const PROBE = 'GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n'
 
   it('is not ready while one part is not, and says which', async () => {
-    parts = { drain: 'ok', audit: 'broken' }
+    parts = { own: { drain: 'ok', audit: 'broken' }, shared: { store: 'ok' } }
     const [answer] = await exchange({ port }, PROBE)
     expect(answer?.status).toBe(503)
-    expect(JSON.parse(answer?.body ?? '')).toEqual({ status: 'unavailable', ...parts })
+    expect(JSON.parse(answer?.body ?? '')).toEqual({
+      status: 'unavailable',
+      ...parts.own,
+      ...parts.shared,
+    })
+  })
+
+  it('stays ready while a part that all replicas share is not, and says which', async () => {
+    parts = { own: { drain: 'ok' }, shared: { store: 'unreachable', issuers: 'ok' } }
+    const [answer] = await exchange({ port }, PROBE)
+    expect(answer?.status).toBe(200)
+    expect(JSON.parse(answer?.body ?? '')).toEqual({
+      status: 'ok',
+      drain: 'ok',
+      store: 'unreachable',
+      issuers: 'ok',
+    })
   })
 
   it('answers one request a connection, and closes it', async () => {

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { type Store, VALUE_BYTES } from '../../src/stores/store.ts'
-import { describeStore } from './contract.ts'
+import { describeStore, type StoreUnderTest } from './contract.ts'
 
-function makeStore(): { store: Store; advance(ms: number): Promise<void> } {
+function makeStore(): StoreUnderTest {
   let now = 0
   const store = memoryStore(() => now)
   return {
     store,
+    exactMs: 1,
     async advance(ms) {
       now += ms
     },
