@@ -41,7 +41,7 @@ export function production(root = randomBytes(32)): Production {
     roles: [],
     scopes: ['mcp:use'],
     createdAt: daysFromNow(-1),
-    expiresAt: daysFromNow(1),
+    expiresAt: daysFromNow(90),
     allowedCidrs: [],
     revokedAt: null,
   }

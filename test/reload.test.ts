@@ -143,7 +143,7 @@ describe('contract: SIGHUP reads policies again', () => {
     at.edit(...FORBIDDEN)
     await at.reload()
     expect(await at.server.stop()).toBe(0)
-    expect(codeOf(at.server.audited().at(-1))).toBe('server.stop')
+    expect(codeOf(at.server.audited().at(-2))).toBe('server.stop')
   })
 
   it('ends a server of development', async () => {
@@ -232,7 +232,10 @@ describe('threat: a revoked credential, whoever stole it keeps what is open', ()
     ['taken out of the file', () => '{"keys":[]}'],
     [
       'expired ahead of time',
-      (text: string) => text.replace(/"(createdAt|expiresAt)": "20\d\d/g, '"$1": "2020'),
+      (text: string) =>
+        text
+          .replace(/"createdAt": "[^"]+"/, '"createdAt": "2020-01-01T00:00:00Z"')
+          .replace(/"expiresAt": "[^"]+"/, '"expiresAt": "2020-02-01T00:00:00Z"'),
     ],
   ])(
     'ends its streams and its calls within 5 seconds when the key is %s',

@@ -1,15 +1,22 @@
 // optional: api-key
 import { apiKey } from './api-key.ts'
+import { announceExpiry } from './key-expiry.ts'
 import { loadKeys } from './key-file.ts'
 import type { AuthStrategy, StrategyParts } from './strategy.ts'
 
-/** API keys of the key file, and the ephemeral one of development. None of both: no strategy. */
-export function configuredKeys(parts: StrategyParts): readonly AuthStrategy[] {
-  const { apiKeysFile, policy, ephemeralKey } = parts
+/**
+ * API keys of the key file, and the ephemeral one of development. None of both: no strategy.
+ *
+ * @throws {Problems} when the key file is not one.
+ */
+export function configuredKeys(
+  parts: Pick<StrategyParts, 'apiKeysFile' | 'policy' | 'ephemeralKey' | 'logger' | 'clock'>,
+): readonly AuthStrategy[] {
+  const { apiKeysFile, policy, ephemeralKey, logger, clock } = parts
   if (!policy.apiKeys.enabled) return []
-  const records = [
-    ...(apiKeysFile === undefined ? [] : loadKeys(apiKeysFile, policy.apiKeys.maxLifetimeDays)),
-    ...(ephemeralKey === undefined ? [] : [ephemeralKey]),
-  ]
-  return apiKeysFile === undefined && records.length === 0 ? [] : [apiKey({ records })]
+  if (apiKeysFile === undefined && ephemeralKey === undefined) return []
+  const kept =
+    apiKeysFile === undefined ? [] : loadKeys(apiKeysFile, policy.apiKeys.maxLifetimeDays)
+  const strategy = apiKey({ records: ephemeralKey === undefined ? kept : [...kept, ephemeralKey] })
+  return [{ ...strategy, close: announceExpiry(kept, { logger, clock, nowMs: Date.now }) }]
 }

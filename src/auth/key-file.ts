@@ -49,43 +49,53 @@ const keyRecord = z.strictObject({
 /** One key as the key file holds it. */
 export type KeyRecord = Readonly<z.output<typeof keyRecord>>
 
+const SETTING = 'MCP_API_KEYS_FILE'
+
 /**
  * Reads a key file, whole or not at all.
  *
  * @param maxLifetimeDays longest time from `createdAt` to `expiresAt`
+ * @param named what names the file, for messages
  * @throws {Problems} naming each wrong field by its place in the file, never by its value.
  */
-export function loadKeys(file: string, maxLifetimeDays: number): readonly KeyRecord[] {
+export function loadKeys(
+  file: string,
+  maxLifetimeDays: number,
+  named = SETTING,
+): readonly KeyRecord[] {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
   } catch {
-    throw new Problems([{ field: 'key file', message: 'cannot be read' }])
+    throw new Problems([{ field: named, message: 'cannot be read' }])
   }
-  return parseKeys(text, maxLifetimeDays)
+  return parseKeys(text, maxLifetimeDays, named)
 }
 
 /** Does the same for the text of a key file. */
-export function parseKeys(text: string, maxLifetimeDays: number): readonly KeyRecord[] {
-  const result = keyFile(maxLifetimeDays).safeParse(parseJson(text), { error: inWords })
+export function parseKeys(
+  text: string,
+  maxLifetimeDays: number,
+  named = SETTING,
+): readonly KeyRecord[] {
+  const result = keyFile(maxLifetimeDays).safeParse(parseJson(text, named), { error: inWords })
   if (result.success) return result.data.keys
   throw new Problems(
     result.error.issues.map(({ path, message }) => ({
-      field: ['key file', path.join('.')].join(' ').trim(),
+      field: [named, path.join('.')].join(' ').trim(),
       message,
     })),
   )
 }
 
 /** @throws {Problems} with fixed text: what the parser says quotes the file. */
-function parseJson(text: string): unknown {
+function parseJson(text: string, named: string): unknown {
   const fault = scanJson(text, 4)
-  if (fault !== undefined)
-    throw new Problems([{ field: 'key file', message: `is refused: ${fault}` }])
+  if (fault !== undefined) throw new Problems([{ field: named, message: `is refused: ${fault}` }])
   try {
     return JSON.parse(text)
   } catch {
-    throw new Problems([{ field: 'key file', message: 'is not JSON' }])
+    throw new Problems([{ field: named, message: 'is not JSON' }])
   }
 }
 

@@ -1,7 +1,7 @@
 // optional: api-key
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { apiKey, generateKey, parseKey } from '../../src/auth/api-key.ts'
 import type { KeyRecord } from '../../src/auth/key-file.ts'
 import { CredentialFault, type Presented } from '../../src/auth/strategy.ts'
@@ -132,6 +132,7 @@ describe('contract: a live key', () => {
         tenant: 'tenant-1',
       },
       credentialDigest: MADE.sha256,
+      credentialId: MADE.id,
       expiresAt: Date.parse(RECORD.expiresAt) / 1000,
       claims: {},
     })
@@ -199,6 +200,37 @@ describe('threat: guessed and forged keys, an attacker becomes the owner of a ke
   it('refuses a key of no record although its digest is that of the dummy', async () => {
     const sent = { ...credential(generateKey().key), digest: '0'.repeat(64) }
     expect(await faultOf(strategy(), sent)).toBe('unknown')
+  })
+})
+
+describe('threat: scanning, an attacker or a typing error has keys looked up at no cost', () => {
+  /** What is looked up in any map while a key is recalled and verified. */
+  async function lookedUp(key: string): Promise<readonly unknown[]> {
+    const ways = strategy()
+    const sent = credential(key)
+    const get = vi.spyOn(Map.prototype, 'get')
+    try {
+      ways.recall(sent, NOW)
+      await ways.verify(sent, NOW).catch(() => undefined)
+      return get.mock.calls.map(([name]) => name)
+    } finally {
+      get.mockRestore()
+    }
+  }
+
+  it.each([
+    [
+      'with a typing error',
+      MADE.key.slice(0, 40) + (MADE.key[40] === 'a' ? 'b' : 'a') + MADE.key.slice(41),
+    ],
+    ['with another checksum', `${MADE.key.slice(0, -6)}aaaaaa`],
+    ['that is cut off', MADE.key.slice(0, -1)],
+  ])('looks up no key %s', async (_name, key) => {
+    expect(await lookedUp(key)).not.toContain(MADE.id)
+  })
+
+  it('looks up a key whose checksum fits', async () => {
+    expect(await lookedUp(MADE.key)).toContain(MADE.id)
   })
 })
 

@@ -55,14 +55,21 @@ describe('contract: the key file', () => {
   })
 
   it('does not say where it looked when there is no file', () => {
-    expect(() => loadKeys(join(folder, 'none.json'), 365)).toThrow(/^key file: cannot be read$/)
+    expect(() => loadKeys(join(folder, 'none.json'), 365)).toThrow(
+      /^MCP_API_KEYS_FILE: cannot be read$/,
+    )
+  })
+
+  it('names what named the file, when that was not the setting', () => {
+    expect(() => parseKeys('{', 365, '--file')).toThrow(/^--file: is not JSON$/)
+    expect(() => parseKeys('{"keys":1}', 365, '--file')).toThrow(/^--file keys: must be a list$/)
   })
 
   it('names every problem at once', () => {
     const bad = { ...RECORD, id: 'X', scopes: ['a', 'b c'] }
     expect(problemsOf(file(RECORD, bad))).toEqual([
-      'key file keys.1.id: must be the 12 characters after mcpk_',
-      'key file keys.1.scopes.1: must be one scope token',
+      'MCP_API_KEYS_FILE keys.1.id: must be the 12 characters after mcpk_',
+      'MCP_API_KEYS_FILE keys.1.scopes.1: must be one scope token',
     ])
   })
 })
@@ -116,7 +123,9 @@ describe('threat: a key file with a mistake in it, somebody is let in who should
   ])('refuses %s', (_name, field, change) => {
     const found = problemsOf(file(RECORD, { ...RECORD, id: 'abcdefghijkm', ...change }))
     expect(found).toHaveLength(1)
-    expect(found[0]).toMatch(new RegExp(`^key file keys\\.1\\.${field.replace('.', '\\.')}: `))
+    expect(found[0]).toMatch(
+      new RegExp(`^MCP_API_KEYS_FILE keys\\.1\\.${field.replace('.', '\\.')}: `),
+    )
     const [value] = Object.values(change).flat()
     if (typeof value === 'string' && value.length > 3) expect(found.join()).not.toContain(value)
   })

@@ -78,7 +78,8 @@ function assembled(id: string, secret: string): string {
 
 const [, lowId = '', lowSecret = ''] = /^mcpk_(\w{12})_(.{43})_/.exec(low) ?? []
 const [, adminId = '', adminSecret = ''] = /^mcpk_(\w{12})_(.{43})_/.exec(admin) ?? []
-const SECRETS = [lowSecret, adminSecret, lowId, adminId]
+/** Ids are public: the trail and the log name keys by them. */
+const SECRETS = [lowSecret, adminSecret]
 const bearer = (token: string): string => `Authorization: Bearer ${token}`
 
 async function refuses(

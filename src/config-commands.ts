@@ -1,0 +1,17 @@
+import { rootSecrets } from './config-secrets.ts'
+
+/** The settings that commands use, each by itself: no other has to be there. */
+export interface CommandSettings {
+  readonly apiKeysFile: string | undefined
+  readonly policyDir: string
+  /** Root secrets, newest first. @throws {Problems} when they are missing or wrong. */
+  secrets(): readonly [Buffer, ...Buffer[]]
+}
+
+export function commandSettingsOf(env: NodeJS.ProcessEnv): CommandSettings {
+  return {
+    apiKeysFile: env['MCP_API_KEYS_FILE'],
+    policyDir: env['MCP_POLICY_DIR'] ?? 'policies',
+    secrets: () => rootSecrets(env),
+  }
+}
