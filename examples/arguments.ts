@@ -1,31 +1,15 @@
 import { globSync, readFileSync, statSync } from 'node:fs'
-import { dirname, relative } from 'node:path'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { LoggingLevel, VersionNegotiationMode } from '@modelcontextprotocol/client'
+import {
+  isHttpsUrl,
+  type LoggingLevel,
+  type VersionNegotiationMode,
+} from '@modelcontextprotocol/client'
 import { isRecord } from './format.ts'
-
-export const USAGE = `Usage: npm run client -- URL COMMAND [options]
-
-Commands
-  list            tools, resources and prompts of the server
-  call TOOL       calls a tool; shows its progress and log messages as they arrive
-  read URI        reads a resource
-  prompt NAME     renders a prompt
-
-Options
-  --key KEY           API key or access token; better in the environment: GATEHOUSE_KEY
-  --args JSON         arguments of the tool or prompt, a JSON object
-  --files PATTERN     text files, such as 'docs/*.md', as the argument "documents"; repeatable
-  --json              one JSON line for each notification as it arrives, and for the result
-  --era ERA           auto (default), modern (2026-07-28), legacy (2025 revisions)
-  --log-level LEVEL   least severe log message to show: debug, info (default), … emergency
-  --timeout SECONDS   give up when nothing arrives for so long (default 120)
-  --yes               answers yes when a tool asks for confirmation
-  --help              shows this
-
-Exit codes
-  0 ok   1 the tool or the server answered with an error   2 usage   3 cannot connect
-  4 refused (401, 403)   5 limited (429)   130 cancelled with Ctrl-C`
+import type { ClientIdentity } from './login.ts'
+import { mayCarrySecrets } from './secure-url.ts'
 
 /** Least to most severe. */
 export const LEVELS = [
@@ -45,10 +29,13 @@ const ERAS = new Map<string, VersionNegotiationMode>([
   ['legacy', 'legacy'],
 ])
 
+const COMMANDS = ['list', 'call', 'read', 'prompt', 'login', 'logout'] as const
+type Command = (typeof COMMANDS)[number]
+
 export interface Arguments {
   readonly url: URL
-  readonly command: 'list' | 'call' | 'read' | 'prompt'
-  /** Name of the tool or prompt, URI of the resource; empty for `list`. */
+  readonly command: Command
+  /** Name of the tool or prompt, URI of the resource; empty for the other commands. */
   readonly target: string
   readonly input: Readonly<Record<string, unknown>>
   readonly key: string | undefined
@@ -57,6 +44,18 @@ export interface Arguments {
   readonly level: LoggingLevel
   readonly timeoutMs: number
   readonly yes: boolean
+  /** `undefined`: when there is a terminal. */
+  readonly stepUp: boolean | undefined
+  /** Scopes that `login` asks for, separated by spaces. */
+  readonly scope: string | undefined
+  readonly identity: ClientIdentity
+  /** 0 for a free one. */
+  readonly redirectPort: number
+  /** Whether a browser is opened, and the command for that; `undefined` for the one of the system. */
+  readonly opensBrowser: boolean
+  readonly browser: string | undefined
+  /** Where logins are kept. */
+  readonly loginFolder: string
 }
 
 /** The command line does not make sense. The message says what to change. */
@@ -73,20 +72,28 @@ export function readArguments(
   const { values, positionals } = parse(line)
   if (values.help) return undefined
 
-  const [address = '', command, target = '', ...rest] = positionals
+  const [address = '', name, target = '', ...rest] = positionals
   const url = URL.parse(address)
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new UsageError('The first argument is the URL of the server, such as https://host/mcp')
   }
-  if (command !== 'list' && command !== 'call' && command !== 'read' && command !== 'prompt') {
-    throw new UsageError('The second argument is a command: list, call, read or prompt')
+  const command = COMMANDS.find((known) => known === name)
+  if (command === undefined) {
+    throw new UsageError(`The second argument is a command: ${COMMANDS.join(', ')}`)
   }
-  if ((target === '') !== (command === 'list') || rest.length > 0) {
-    throw new UsageError(`"${command}" takes ${command === 'list' ? 'no name' : 'one name'}`)
+  const takesName = command === 'call' || command === 'read' || command === 'prompt'
+  if ((target !== '') !== takesName || rest.length > 0) {
+    throw new UsageError(`"${command}" takes ${takesName ? 'one name' : 'no name'}`)
   }
-  const key = values.key ?? environment['GATEHOUSE_KEY']
-  if (key !== undefined && url.protocol === 'http:' && !isLoopback(url)) {
-    throw new UsageError('A key over plain http can be read on its way: use https')
+  const isAccount = command === 'login' || command === 'logout'
+  if (isAccount && values.key !== undefined) throw new UsageError(`"${command}" takes no key`)
+  const key = isAccount ? undefined : (values.key ?? environment['GATEHOUSE_KEY'])
+  if ((key !== undefined || command === 'login') && !mayCarrySecrets(url)) {
+    throw new UsageError('A key or token over plain http can be read on its way: use https')
+  }
+  const stray = LOGIN_OPTIONS.find((option) => values[option] !== undefined)
+  if (command !== 'login' && stray !== undefined) {
+    throw new UsageError(`--${stray} is an option of login`)
   }
   const era = ERAS.get(values.era)
   if (era === undefined) throw new UsageError('--era is auto, modern or legacy')
@@ -107,7 +114,43 @@ export function readArguments(
     level,
     timeoutMs,
     yes: values.yes,
+    stepUp: values['step-up'],
+    scope: values.scope,
+    identity: readIdentity(values),
+    redirectPort: readPort(values['redirect-port']),
+    opensBrowser: values.browser,
+    browser: environment['BROWSER'],
+    loginFolder: join(configFolder(environment), 'gatehouse'),
   }
+}
+
+const LOGIN_OPTIONS = ['scope', 'client-id', 'client-secret-file', 'client-metadata-url'] as const
+
+function readIdentity(
+  values: Readonly<Partial<Record<(typeof LOGIN_OPTIONS)[number], string | undefined>>>,
+): ClientIdentity {
+  const { 'client-id': id, 'client-secret-file': secretFile } = values
+  const metadataUrl = values['client-metadata-url']
+  if (metadataUrl !== undefined && !isHttpsUrl(metadataUrl)) {
+    throw new UsageError('--client-metadata-url is an https URL with a path')
+  }
+  if (id === undefined) {
+    if (secretFile === undefined) return { metadataUrl }
+    throw new UsageError('--client-secret-file needs --client-id')
+  }
+  if (secretFile === undefined) return { given: { client_id: id }, metadataUrl }
+  return { given: { client_id: id, client_secret: readText(secretFile).trim() }, metadataUrl }
+}
+
+function readPort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) < 65_536) return Number(text)
+  throw new UsageError('--redirect-port is a number from 1 to 65535, or 0 for a free port')
+}
+
+/** XDG Base Directory Specification: a path that is not absolute is ignored. */
+function configFolder(environment: Readonly<Record<string, string | undefined>>): string {
+  const configured = environment['XDG_CONFIG_HOME'] ?? ''
+  return isAbsolute(configured) ? configured : join(homedir(), '.config')
 }
 
 function parse(line: readonly string[]) {
@@ -115,6 +158,7 @@ function parse(line: readonly string[]) {
     return parseArgs({
       args: [...line],
       allowPositionals: true,
+      allowNegative: true,
       options: {
         key: { type: 'string' },
         args: { type: 'string', default: '{}' },
@@ -124,6 +168,13 @@ function parse(line: readonly string[]) {
         'log-level': { type: 'string', default: 'info' },
         timeout: { type: 'string', default: '120' },
         yes: { type: 'boolean', default: false },
+        'step-up': { type: 'boolean' },
+        scope: { type: 'string' },
+        'client-id': { type: 'string' },
+        'client-secret-file': { type: 'string' },
+        'client-metadata-url': { type: 'string' },
+        'redirect-port': { type: 'string', default: '0' },
+        browser: { type: 'boolean', default: true },
         help: { type: 'boolean', default: false },
       },
     })
@@ -162,8 +213,4 @@ function readText(path: string): string {
   } catch (cause) {
     throw new UsageError(`Not a readable UTF-8 text file: ${path}`, { cause })
   }
-}
-
-function isLoopback({ hostname }: URL): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }

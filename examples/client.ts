@@ -1,16 +1,20 @@
 import {
+  type AuthProvider,
   Client,
   type ElicitRequest,
   type ElicitResult,
   type FetchLike,
-  LOG_LEVEL_META_KEY,
-  type RequestOptions,
   StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client'
-import { type Arguments, LEVELS, readArguments, USAGE, UsageError } from './arguments.ts'
+import { enter, leave, obtain, type Session, stepUpRequest } from './account.ts'
+import { type Arguments, LEVELS, readArguments, UsageError } from './arguments.ts'
+import { run } from './commands.ts'
 import { EXIT, type Exchange, explain } from './failures.ts'
-import { isRecord, pretty, printable } from './format.ts'
+import { pretty } from './format.ts'
+import { type Login, loginStore, serverKey } from './login-store.ts'
+import { storedLogin } from './stored-login.ts'
 import { jsonTerminal, peopleTerminal, type Terminal } from './terminal.ts'
+import { USAGE } from './usage.ts'
 
 async function main(): Promise<number> {
   let options: Arguments | undefined
@@ -27,28 +31,59 @@ async function main(): Promise<number> {
   }
 
   const terminal = options.json ? jsonTerminal() : peopleTerminal()
+  // The SDK writes to the console: hints for its users to standard output, and warnings that quote servers.
+  console.debug = () => {}
+  console.warn = (text: unknown) => terminal.log('warning', `${text}`, `${text}`)
   const cancel = new AbortController()
   process.on('SIGINT', () => {
     if (cancel.signal.aborted) process.exit(EXIT.cancelled)
     cancel.abort()
   })
 
-  const exchange: Exchange = {}
-  const client = createClient(options, terminal, cancel.signal)
+  const store = loginStore(options.loginFolder)
+  const session: Session = { options, terminal, store, exchange: {}, cancelled: cancel.signal }
   try {
-    await client.connect(createTransport(options, exchange), {
-      signal: cancel.signal,
-      timeout: options.timeoutMs,
-    })
-    return await run(client, options, terminal, cancel.signal)
+    return await perform(session)
   } catch (error) {
     const failure = cancel.signal.aborted
       ? { exitCode: EXIT.cancelled, text: 'Cancelled.' }
-      : explain(error, exchange, options)
+      : explain(error, session.exchange, options)
     terminal.fail(failure)
     return failure.exitCode
   } finally {
     terminal.end()
+  }
+}
+
+/** @returns the exit code. */
+async function perform(session: Session): Promise<number> {
+  const { options, store } = session
+  if (options.command === 'logout') return leave(session)
+  if (options.command === 'login') return enter(session, (login) => converse(session, login))
+
+  const login = options.key === undefined ? await store.read(serverKey(options.url)) : undefined
+  try {
+    return await converse(session, login)
+  } catch (error) {
+    const request = stepUpRequest(session, login)
+    if (request === undefined) throw error
+    return converse(session, await obtain(session, request))
+  }
+}
+
+/** One connection, from the first request to the last. */
+async function converse(session: Session, login: Login | undefined): Promise<number> {
+  const { options, terminal, store, exchange, cancelled } = session
+  exchange.login = login
+  const client = createClient(options, terminal, cancelled)
+  const credential = login && storedLogin(options.url, store, login, cancelled)
+  try {
+    await client.connect(createTransport(options, exchange, credential), {
+      signal: cancelled,
+      timeout: options.timeoutMs,
+    })
+    return await run(client, options, terminal, cancelled)
+  } finally {
     await client.close()
   }
 }
@@ -70,22 +105,40 @@ function createClient(options: Arguments, terminal: Terminal, signal: AbortSigna
   client.setRequestHandler('elicitation/create', async ({ params }) => {
     const content = consent(params)
     if (content === undefined) return { action: 'decline' }
-    const agreed = options.yes || (await terminal.ask(params.message, signal))
+    const question = [params.message, ...prefilled(content)].join(' ')
+    const agreed = options.yes || (await terminal.ask(question, signal))
     return agreed ? { action: 'accept', content } : { action: 'decline' }
   })
   return client
 }
 
-/** What "yes" means for a form: its switches on. `undefined` for one that needs more than that. */
+/**
+ * What "yes" means for a form: its switches on, its other fields as they are filled in beforehand.
+ * `undefined` for one that needs more than that.
+ */
 function consent(params: ElicitRequest['params']): ElicitResult['content'] {
   if (params.mode === 'url') return undefined
   const { properties, required = [] } = params.requestedSchema
-  const switches = Object.keys(properties).filter((name) => properties[name]?.type === 'boolean')
-  if (!required.every((name) => switches.includes(name))) return undefined
-  return Object.fromEntries(switches.map((name) => [name, true]))
+  const content: NonNullable<ElicitResult['content']> = {}
+  for (const [name, field] of Object.entries(properties)) {
+    if (field.type === 'boolean') content[name] = true
+    else if (field.default !== undefined) content[name] = field.default
+  }
+  return required.every((name) => Object.hasOwn(content, name)) ? content : undefined
 }
 
-function createTransport(options: Arguments, exchange: Exchange): StreamableHTTPClientTransport {
+/** The values that the person agrees to besides. */
+function prefilled(content: NonNullable<ElicitResult['content']>): string[] {
+  return Object.entries(content).flatMap(([name, value]) =>
+    value === true ? [] : [pretty({ [name]: value })],
+  )
+}
+
+function createTransport(
+  options: Arguments,
+  exchange: Exchange,
+  authProvider: AuthProvider | undefined,
+): StreamableHTTPClientTransport {
   const watchedFetch: FetchLike = async (url, init) => {
     if (init?.method !== 'POST') return fetch(url, init)
     delete exchange.response
@@ -96,91 +149,8 @@ function createTransport(options: Arguments, exchange: Exchange): StreamableHTTP
   return new StreamableHTTPClientTransport(options.url, {
     fetch: watchedFetch,
     requestInit: { headers },
+    ...(authProvider === undefined ? {} : { authProvider }),
   })
-}
-
-/** @returns the exit code. */
-async function run(
-  client: Client,
-  options: Arguments,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
-  const { command, target: name, input, level } = options
-  const request: RequestOptions = {
-    signal,
-    timeout: options.timeoutMs,
-    resetTimeoutOnProgress: true,
-    onprogress(progress) {
-      // The SDK reports each question of the server as progress too; the question itself is shown.
-      if (!progress.message?.startsWith('Fulfilling input required')) terminal.progress(progress)
-    },
-  }
-
-  if (command === 'list') {
-    const { tools } = await client.listTools({}, request)
-    const { resources } = await client.listResources({}, request)
-    const { resourceTemplates } = await client.listResourceTemplates({}, request)
-    const { prompts } = await client.listPrompts({}, request)
-    const sections = [
-      section('Tools', tools),
-      section('Resources', [
-        ...resourceTemplates.map((entry) => ({ ...entry, name: entry.uriTemplate })),
-        ...resources.map((entry) => ({ ...entry, name: entry.uri })),
-      ]),
-      section('Prompts', prompts),
-    ]
-    terminal.result({ tools, resourceTemplates, resources, prompts }, sections.join('\n\n'))
-    return EXIT.ok
-  }
-  if (command === 'read') {
-    const result = await client.readResource({ uri: name }, request)
-    terminal.result(result, result.contents.map(textOf).join('\n'))
-    return EXIT.ok
-  }
-  if (command === 'prompt') {
-    const strings = Object.fromEntries(
-      Object.entries(input).map(([key, value]) => [key, `${value}`]),
-    )
-    const result = await client.getPrompt({ name, arguments: strings }, request)
-    const messages = result.messages.map(({ role, content }) => `${role}: ${textOf(content)}`)
-    terminal.result(result, messages.join('\n\n'))
-    return EXIT.ok
-  }
-
-  // The level travels with the call (MCP 2026-07-28); 2025 servers with sessions keep it instead.
-  if (client.getProtocolEra() === 'legacy' && client.getServerCapabilities()?.logging) {
-    await client.setLoggingLevel(level, request)
-  }
-  const params = { name, arguments: { ...input }, _meta: { [LOG_LEVEL_META_KEY]: level } }
-  const result = await client.callTool(params, request)
-  const text =
-    result.structuredContent === undefined
-      ? result.content.map(textOf).join('\n')
-      : pretty(result.structuredContent)
-  terminal.result(result, result.isError ? `The tool failed: ${text}` : text)
-  return result.isError ? EXIT.failed : EXIT.ok
-}
-
-interface Entry {
-  readonly name: string
-  readonly description?: string | undefined
-}
-
-function section(title: string, entries: readonly Entry[]): string {
-  const width = Math.max(0, ...entries.map(({ name }) => name.length))
-  const lines = entries.map(({ name, description = '' }) =>
-    `  ${name.padEnd(width)}  ${printable(description)}`.trimEnd(),
-  )
-  return [title, ...(lines.length > 0 ? lines : ['  none'])].join('\n')
-}
-
-/** The text of a content block or of resource contents; what is not text is only named. */
-function textOf(content: unknown): string {
-  if (!isRecord(content)) return ''
-  if (typeof content['text'] === 'string') return content['text']
-  if (isRecord(content['resource'])) return textOf(content['resource'])
-  return `[${content['type'] ?? 'binary'} ${content['mimeType'] ?? content['uri'] ?? ''}]`
 }
 
 process.exitCode = await main()

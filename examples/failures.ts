@@ -1,5 +1,12 @@
-import { ProtocolError, SdkError, SdkErrorCode } from '@modelcontextprotocol/client'
+import {
+  computeScopeUnion,
+  extractWWWAuthenticateParams,
+  ProtocolError,
+  SdkError,
+  SdkErrorCode,
+} from '@modelcontextprotocol/client'
 import type { Arguments } from './arguments.ts'
+import type { Login } from './login-store.ts'
 import type { Failure } from './terminal.ts'
 
 export const EXIT = {
@@ -12,16 +19,30 @@ export const EXIT = {
   cancelled: 130,
 } as const
 
-/** The last answer to a POST; empty while there is none. Errors of the SDK do not carry all of it. */
+/** Something ended the command for a reason that is known in full. */
+export class Failed extends Error {
+  readonly failure: Failure
+
+  constructor(failure: Failure, options?: ErrorOptions) {
+    super(failure.text, options)
+    this.failure = failure
+  }
+}
+
+/** The last answer to a POST, absent while there is none. Errors of the SDK do not carry all of it. */
 export interface Exchange {
   response?: Response
+  /** Whose token was sent; absent when a key was, or nothing. */
+  login?: Login | undefined
 }
 
 /** What failed, in words for the person at the terminal, and what to do next. */
-export function explain(error: unknown, { response }: Exchange, options: Arguments): Failure {
-  const { url, key, timeoutMs } = options
+export function explain(error: unknown, exchange: Exchange, options: Arguments): Failure {
+  if (error instanceof Failed) return error.failure
+  const { response, login } = exchange
+  const { url, timeoutMs } = options
   if (response !== undefined && !response.ok) {
-    const failure = explainStatus(response, key)
+    const failure = explainStatus(response, options.key, login)
     if (failure !== undefined) return failure
   }
   if (error instanceof ProtocolError) {
@@ -49,7 +70,11 @@ export function explain(error: unknown, { response }: Exchange, options: Argumen
 }
 
 /** The answers that have a meaning of their own, whatever the body says. */
-function explainStatus(response: Response, key: string | undefined): Failure | undefined {
+function explainStatus(
+  response: Response,
+  key: string | undefined,
+  login: Login | undefined,
+): Failure | undefined {
   const { status, headers } = response
   const where = `(HTTP ${status}${reference(response)})`
   const seconds = headers.get('retry-after')
@@ -59,21 +84,14 @@ function explainStatus(response: Response, key: string | undefined): Failure | u
     case 401:
       return {
         exitCode: EXIT.refused,
-        text: `The server wants ${key === undefined ? 'a credential' : 'another credential'} ${where}.`,
-        hint:
-          key === undefined
-            ? 'Give one with --key or in GATEHOUSE_KEY.'
-            : 'The key may be mistyped, expired or revoked.',
+        text: `The server wants ${(key ?? login) === undefined ? 'a' : 'another'} credential ${where}.`,
+        hint: hintFor401(key, login),
       }
     case 403: {
-      const scopes = /\bscope="([^"]*)"/.exec(headers.get('www-authenticate') ?? '')?.[1]
       return {
         exitCode: EXIT.refused,
         text: `You are not allowed to do this ${where}.`,
-        hint:
-          scopes === undefined
-            ? 'A policy of the server refuses it; ask its operator.'
-            : `It needs a key with the scopes: ${scopes}`,
+        hint: hintFor403(extractWWWAuthenticateParams(response).scope, login),
       }
     }
     case 413:
@@ -95,6 +113,22 @@ function explainStatus(response: Response, key: string | undefined): Failure | u
   }
 }
 
+function hintFor401(key: string | undefined, login: Login | undefined): string {
+  if (key !== undefined) return 'The key may be mistyped, expired or revoked.'
+  if (login !== undefined) return 'It does not take the token of your login. Log in again: login'
+  return 'Use the command login, or give a key with --key or in GATEHOUSE_KEY.'
+}
+
+/** Scope tokens (RFC 6749 §3.3) without the quote: the hint is a command that people copy. */
+const QUOTABLE = /^[\x21\x23-\x26\x28-\x5b\x5d-\x7e]+( [\x21\x23-\x26\x28-\x5b\x5d-\x7e]+)*$/
+
+function hintFor403(needed: string | undefined, login: Login | undefined): string {
+  if (needed === undefined) return 'A policy of the server refuses it; ask its operator.'
+  if (login === undefined) return `It needs a key with the scopes: ${needed}`
+  const scopes = computeScopeUnion(login.scope, needed) ?? ''
+  return QUOTABLE.test(scopes) ? `Log in with more: login --scope '${scopes}'` : 'Log in with more.'
+}
+
 /** The id under which the operator finds this request in the logs. */
 function reference({ headers }: Response): string {
   const id = headers.get('x-request-id')
@@ -102,7 +136,7 @@ function reference({ headers }: Response): string {
 }
 
 /** `ECONNREFUSED` and the like: the innermost error that has a code. */
-function causeOf(error: unknown): string {
+export function causeOf(error: unknown): string {
   let code = ''
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if ('code' in cause && typeof cause.code === 'string') code = `: ${cause.code}`

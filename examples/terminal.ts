@@ -23,6 +23,8 @@ export interface Terminal {
   log(level: LoggingLevel, text: string, data: unknown): void
   /** @returns whether the person agrees; `false` when there is nobody to ask. */
   ask(question: string, signal: AbortSignal): Promise<boolean>
+  /** Shows the page on which to log in. */
+  visit(page: URL): void
   /** @param text the same for people */
   result(value: unknown, text: string): void
   fail(failure: Failure): void
@@ -88,6 +90,9 @@ export function peopleTerminal(): Terminal {
         input.close()
       }
     },
+    visit(page) {
+      line(`Log in on this page:\n\n  ${printable(page.href)}\n`)
+    },
     result(_value, text) {
       this.end()
       process.stdout.write(`${printableLines(text)}\n`)
@@ -114,6 +119,7 @@ export function jsonTerminal(): Terminal {
     progress: (progress) => line({ type: 'progress', ...progress }),
     log: (level, _text, data) => line({ type: 'log', level, data }),
     ask: async () => false,
+    visit: (page) => line({ type: 'login', url: page.href }),
     result: (value) => line({ type: 'result', result: value }),
     fail: (failure) => line({ type: 'error', ...failure }),
     end: () => {},

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readArguments, UsageError } from '../../examples/arguments.ts'
@@ -17,7 +17,8 @@ describe('contract: the command line of the client', () => {
   afterAll(() => rmSync(folder, { recursive: true }))
 
   it('has defaults for everything but the URL and the command', () => {
-    expect(readArguments([URL_OF_SERVER, 'list'], {})).toEqual({
+    const environment = { XDG_CONFIG_HOME: '/config' }
+    expect(readArguments([URL_OF_SERVER, 'list'], environment)).toEqual({
       url: new URL(URL_OF_SERVER),
       command: 'list',
       target: '',
@@ -28,6 +29,13 @@ describe('contract: the command line of the client', () => {
       level: 'info',
       timeoutMs: 120_000,
       yes: false,
+      stepUp: undefined,
+      scope: undefined,
+      identity: { metadataUrl: undefined },
+      redirectPort: 0,
+      opensBrowser: true,
+      browser: undefined,
+      loginFolder: '/config/gatehouse',
     })
   })
 
@@ -51,7 +59,55 @@ describe('contract: the command line of the client', () => {
   })
 
   it.each([
+    ['the home folder without XDG_CONFIG_HOME', {}],
+    ['the home folder when that is empty', { XDG_CONFIG_HOME: '' }],
+    ['the home folder when that is relative', { XDG_CONFIG_HOME: 'config' }],
+  ])('keeps logins in %s', (_name, environment) => {
+    const folder = readArguments([URL_OF_SERVER, 'list'], environment)?.loginFolder
+    expect(folder).toBe(join(homedir(), '.config/gatehouse'))
+  })
+
+  it('takes all that a login needs, and the secret from its file', () => {
+    writeFileSync(join(folder, 'secret'), 'secret-1\n')
+    const identity = ['--client-id', 'client-1', '--client-secret-file', `${folder}/secret`]
+    const rest = ['--scope', 'a b', '--redirect-port', '4711', '--no-browser']
+    const environment = { BROWSER: 'firefox', GATEHOUSE_KEY: 'key' }
+    const options = readArguments([URL_OF_SERVER, 'login', ...identity, ...rest], environment)
+    expect(options).toMatchObject({
+      command: 'login',
+      key: undefined,
+      identity: { given: { client_id: 'client-1', client_secret: 'secret-1' } },
+      scope: 'a b',
+      redirectPort: 4711,
+      opensBrowser: false,
+      browser: 'firefox',
+    })
+  })
+
+  it.each([
+    ['--step-up', true],
+    ['--no-step-up', false],
+  ])('takes %s', (option, expected) => {
+    expect(readArguments([URL_OF_SERVER, 'list', option], {})?.stepUp).toBe(expected)
+  })
+
+  it.each([
     ['no command', []],
+    ['a login with a name', ['login', 'alice']],
+    ['a login with a key', ['login', '--key', 'key-1']],
+    ['a logout with a key', ['logout', '--key', 'key-1']],
+    ['scopes without a login', ['list', '--scope', 'mcp:use']],
+    ['a client without a login', ['call', 'tool', '--client-id', 'client-1']],
+    ['a secret without its client', ['login', '--client-secret-file', 'secret']],
+    [
+      'a secret that is not there',
+      ['login', '--client-id', 'id', '--client-secret-file', 'nowhere'],
+    ],
+    ['a metadata document over http', ['login', '--client-metadata-url', 'http://a.example/c']],
+    ['a metadata document without a path', ['login', '--client-metadata-url', 'https://a.example']],
+    ['a port over the last one', ['login', '--redirect-port', '65536']],
+    ['a port below zero', ['login', '--redirect-port=-1']],
+    ['a port that is no number', ['login', '--redirect-port', '0x50']],
     ['an unknown command', ['delete']],
     ['a command without its name', ['call']],
     ['a name too many', ['list', 'tools']],
@@ -97,6 +153,7 @@ describe('threat: an eavesdropper, who reads the key on its way', () => {
     expect(() => readArguments([url, 'list', '--key', 'secret-key'], {})).toThrow(/^(?!.*secret)/)
     expect(() => readArguments([url, 'list'], { GATEHOUSE_KEY: 'secret-key' })).toThrow(UsageError)
     expect(readArguments([url, 'list'], {})?.url.href).toBe(url)
+    expect(() => readArguments([url, 'login'], {})).toThrow(UsageError)
   })
 
   it.each([
@@ -106,5 +163,6 @@ describe('threat: an eavesdropper, who reads the key on its way', () => {
     ['[::1]', 'http://[::1]:3000/mcp'],
   ])('sends it to %s', (_name, url) => {
     expect(readArguments([url, 'list', '--key', 'secret-key'], {})?.key).toBe('secret-key')
+    expect(readArguments([url, 'login'], {})?.command).toBe('login')
   })
 })

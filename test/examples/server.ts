@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { json as bodyOf } from 'node:stream/consumers'
 import { getRequestListener } from '@hono/node-server'
 import {
   acceptedContent,
@@ -9,6 +10,7 @@ import {
   ResourceTemplate,
 } from '@modelcontextprotocol/server'
 import { z } from 'zod'
+import { httpServer, json } from '../http-server.ts'
 
 /** A bell that tests ring and wait for, so that no test sleeps. */
 export interface Bell {
@@ -70,6 +72,26 @@ export async function startToolServer(refusal?: Refusal): Promise<ToolServer> {
     },
   }
 }
+
+/** A server of 2026-07-28 without an SDK, which lists anything at all. */
+export async function startBareServer(list: {
+  readonly tools: readonly object[]
+}): Promise<{ readonly url: string } & AsyncDisposable> {
+  const common = { resultType: 'complete', ttlMs: 0, cacheScope: 'private' }
+  const discovery = {
+    supportedVersions: ['2026-07-28'],
+    capabilities: { tools: {} },
+    serverInfo: { name: 'bare', version: '1.0.0' },
+  }
+  const server = await httpServer(async (request, response) => {
+    const { id, method } = message.parse(await bodyOf(request))
+    const result = { ...common, ...(method === 'tools/list' ? list : discovery) }
+    json({ jsonrpc: '2.0', id, result })(request, response)
+  })
+  return { url: `${server.origin}/mcp`, [Symbol.asyncDispose]: server.down }
+}
+
+const message = z.object({ id: z.unknown(), method: z.string() })
 
 function text(value: string): { content: { type: 'text'; text: string }[] } {
   return { content: [{ type: 'text', text: value }] }
