@@ -25,8 +25,11 @@ export interface Holds {
 
 /** How often open answers are checked, ms. */
 const INTERVAL_MS = 10_000
-/** Credentials that are checked at the same time. */
-const AT_ONCE = 32
+/**
+ * Credentials that are checked at the same time: half of what an issuer is asked at a time
+ * (introspection), so that new callers find room.
+ */
+const AT_ONCE = 8
 
 interface Held {
   readonly credential: Credential

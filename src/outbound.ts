@@ -16,15 +16,30 @@ export type OutboundFault =
   | 'not-json'
   | 'too-large'
 
-/** The message is the fault alone: URLs and what the other side said do not travel with it. */
+/**
+ * The message is the fault alone: URLs, what was sent and what the other side said do not travel with
+ * it.
+ */
 export class OutboundError extends Error {
   readonly fault: OutboundFault
+  /** HTTP status of the answer, for the fault `status`. */
+  readonly status: number | undefined
 
-  constructor(fault: OutboundFault, options?: { cause?: unknown }) {
-    super(fault, options)
+  constructor(fault: OutboundFault, options: { cause?: unknown; status?: number } = {}) {
+    const { status, ...rest } = options
+    super(fault, rest)
     this.name = 'OutboundError'
     this.fault = fault
+    this.status = status
   }
+}
+
+/** A form that is posted, by a client that says who it is. */
+export interface FormPost {
+  /** Members of `application/x-www-form-urlencoded`. */
+  readonly form: Readonly<Record<string, string>>
+  /** Value of the header `Authorization`. */
+  readonly authorization: string
 }
 
 export interface OutboundOptions {
@@ -34,12 +49,14 @@ export interface OutboundOptions {
   readonly maxBytes: number
   /** In development, also lets a URL such as `http://localhost:8080` through. */
   readonly allowLoopback: boolean
+  /** Sent by POST. Without it the request is a GET that carries nothing. */
+  readonly post?: FormPost
 }
 
 /** The only way out of this process. */
 export interface Outbound {
   /**
-   * Gets a JSON document.
+   * Asks for a JSON document.
    *
    * @throws {OutboundError}
    */
@@ -58,9 +75,11 @@ const MAX_DEPTH = 16
 /**
  * Threat:  Server-side request forgery, also by DNS rebinding and redirects; an issuer that is slow,
  *          endless or taken over.
- * Rule:    GET over https with certificates checked. Every address of the name must be public, and the
- *          connection goes to the addresses that were checked. No redirect, proxy, cookie, credential
- *          or compression; whole exchange and body are bounded; only strict JSON is read.
+ * Rule:    GET, or POST of a form with the credential that its caller hands over, over https with
+ *          certificates checked. Every address of the name must be public, and the connection goes to
+ *          the addresses that were checked. No redirect, so that what is posted reaches nobody else;
+ *          no proxy, cookie, other credential or compression; whole exchange and body are bounded;
+ *          only strict JSON is read.
  *          In development a loopback issuer may be reached over http, at loopback addresses alone.
  * Policy:  policies/auth.yaml `jwks.timeoutMs`
  * Refuses: `OutboundError`; callers decide what that means
@@ -68,7 +87,7 @@ const MAX_DEPTH = 16
  */
 export function createOutbound({ mode, resolve = resolveAll }: OutboundSettings): Outbound {
   return {
-    async json(url, { timeoutMs, maxBytes, allowLoopback }) {
+    async json(url, { timeoutMs, maxBytes, allowLoopback, post }) {
       const target = URL.parse(url)
       if (target === null || target.username !== '' || target.password !== '') {
         throw new OutboundError('address')
@@ -82,7 +101,7 @@ export function createOutbound({ mode, resolve = resolveAll }: OutboundSettings)
 
       const signal = AbortSignal.timeout(timeoutMs)
       try {
-        const response = await get(target, checkedLookup(resolve, mayConnect), signal)
+        const response = await send(target, post, checkedLookup(resolve, mayConnect), signal)
         return parse(await read(response, maxBytes))
       } catch (cause) {
         if (signal.aborted) throw new OutboundError('timeout', { cause })
@@ -118,13 +137,24 @@ function checkedLookup(
   }
 }
 
-function get(url: URL, lookup: LookupFunction, signal: AbortSignal): Promise<IncomingMessage> {
+const ACCEPT = { accept: 'application/json, application/*+json', 'accept-encoding': 'identity' }
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+
+function send(
+  url: URL,
+  post: FormPost | undefined,
+  lookup: LookupFunction,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const request = url.protocol === 'https:' ? requestHttps : requestHttp
+  const body = post === undefined ? undefined : new URLSearchParams(post.form).toString()
   return new Promise((resolve, reject) => {
     request(url, {
       // A connection of its own: no pool, and no proxy from the environment.
       agent: false,
-      headers: { accept: 'application/json, application/*+json', 'accept-encoding': 'identity' },
+      method: post === undefined ? 'GET' : 'POST',
+      headers:
+        post === undefined ? ACCEPT : { ...ACCEPT, ...FORM, authorization: post.authorization },
       lookup,
       signal,
       // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
@@ -132,7 +162,7 @@ function get(url: URL, lookup: LookupFunction, signal: AbortSignal): Promise<Inc
     })
       .on('response', resolve)
       .on('error', reject)
-      .end()
+      .end(body)
   })
 }
 
@@ -140,7 +170,7 @@ async function read(response: IncomingMessage, maxBytes: number): Promise<Buffer
   try {
     const { statusCode = 0, headers } = response
     if (statusCode >= 300 && statusCode <= 399) throw new OutboundError('redirect')
-    if (statusCode !== 200) throw new OutboundError('status')
+    if (statusCode !== 200) throw new OutboundError('status', { status: statusCode })
     if (!/^application\/(?:[a-z0-9.-]+\+)?json *(?:;|$)/i.test(headers['content-type'] ?? '')) {
       throw new OutboundError('not-json')
     }

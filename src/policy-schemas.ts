@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { Mode } from './config.ts'
+import { checkDpop } from './policy-dpop.ts' // optional: dpop
+import { checkIntrospection, introspectionPolicy } from './policy-introspection.ts' // optional: introspection
 import { isLoopbackUrl, isSerializedOrigin } from './urls.ts'
-
-const NOT_AVAILABLE = 'not available in this version'
 
 function section<Shape extends z.core.$ZodLooseShape>(
   shape: Shape,
@@ -28,10 +28,8 @@ function list<Item extends z.ZodType<string>>(
 }
 
 /** Names a value of a feature that is not built yet, so that it is refused as that. */
-function unlessLater(
-  ...later: readonly unknown[]
-): (issue: { input?: unknown }) => string | undefined {
-  return ({ input }) => (later.includes(input) ? NOT_AVAILABLE : undefined)
+function unlessLater(later: unknown): (issue: { input?: unknown }) => string | undefined {
+  return ({ input }) => (input === later ? 'not available in this version' : undefined)
 }
 
 const why = z
@@ -102,17 +100,8 @@ const keyHeader = z
 
 const algorithm = z.enum(
   [
-    'ES256',
-    'ES384',
-    'ES512',
-    'EdDSA',
-    'Ed25519',
-    'PS256',
-    'PS384',
-    'PS512',
-    'RS256',
-    'RS384',
-    'RS512',
+    ...(['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'] as const),
+    ...(['PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'] as const),
   ],
   'must be an asymmetric signature algorithm',
 )
@@ -121,9 +110,13 @@ const algorithm = z.enum(
 const OTHER_TOKEN =
   /^(?:id_token|(?:client-authentication|dpop|entity-statement|id|kb|logout|oauth-authz-req|secevent|token-introspection)\+jwt)$/i
 
+/** A value of `typ` without `application/`; `absent` means a header without `typ`, not that word. */
 const tokenType = z
   .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, 'must be a JWT type without "application/"')
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/,
+    'must be a JWT type without "application/", or absent',
+  )
   .refine((type) => !OTHER_TOKEN.test(type), 'is not a type of access tokens')
 
 function remoteUrl(mode: Mode, allowed: { readonly query: boolean }): z.ZodString {
@@ -136,15 +129,26 @@ function remoteUrl(mode: Mode, allowed: { readonly query: boolean }): z.ZodStrin
   }, 'must be a canonical https URL without user or fragment (and, for an issuer, query)')
 }
 
+const verification = z.enum([
+  'jwt',
+  'introspection', // optional: introspection
+])
+
 function issuerPolicy(mode: Mode) {
   return section({
     issuer: remoteUrl(mode, { query: false }),
-    verification: z.literal('jwt', { error: unlessLater('introspection') }).default('jwt'),
+    verification: verification.default('jwt'),
     /** `undefined` means the public URL of this server. */
     audiences: list(nonBlank, 1).optional(),
     algorithms: list(algorithm, 1).prefault(['ES256', 'EdDSA', 'PS256', 'RS256']),
     tokenTypes: list(tokenType, 1).prefault(['at+jwt']),
-    senderConstraint: z.literal('none', { error: unlessLater('dpop', 'mtls') }).default('none'),
+    senderConstraint: z
+      .enum([
+        'none',
+        'mtls',
+        'dpop', // optional: dpop
+      ])
+      .default('none'),
     scopeClaim: nonBlank.default('scope'),
     scopeFormat: z.enum(['string', 'array']).default('string'),
     clientIdClaims: list(nonBlank, 1).prefault(['client_id', 'azp']),
@@ -154,7 +158,7 @@ function issuerPolicy(mode: Mode) {
     maxTokenLifetimeSeconds: between(60, 604_800).default(86_400),
     /** `null` means discovered from the issuer's metadata. */
     jwksUri: remoteUrl(mode, { query: true }).nullable().default(null),
-    introspection: z.null({ error: NOT_AVAILABLE }).default(null),
+    introspection: introspectionPolicy(remoteUrl(mode, { query: true })), // optional: introspection
     why,
   })
 }
@@ -176,6 +180,8 @@ export function authPolicy(mode: Mode) {
         (all) => new Set(all.map(({ issuer }) => issuer)).size === all.length,
         'has an issuer twice',
       )
+      .superRefine(checkDpop) // optional: dpop
+      .superRefine(checkIntrospection) // optional: introspection
       .readonly(),
     jwks: section({
       cacheSeconds: between(30, 86_400),

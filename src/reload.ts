@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { createApp } from './app.ts'
 import { type Assembly, assemble } from './assemble.ts'
 import type { Reload, ReloadDigests } from './audit/trail.ts'
+import { clientSecretFiles } from './auth/configured-introspection.ts' // optional: introspection
 import { filesDigest, watchFiles } from './file-watch.ts'
 import type { LastingParts } from './lasting.ts'
 import type { PublicListener } from './listen.ts'
@@ -33,7 +34,10 @@ export function reloading(
   first: Assembly,
 ): Reloading {
   const { config, trail, logger, clock } = lasting
-  const files = watchedFiles(config)
+  const files = [
+    ...watchedFiles(config),
+    ...clientSecretFiles(first.policies.auth), // optional: introspection
+  ]
   let current = first
   lasting.holds.use(first.authenticator)
   let inForce = digestsOf(first.policies)

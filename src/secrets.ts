@@ -1,7 +1,13 @@
 import { createHash, hkdfSync } from 'node:crypto'
 
 /** What a derived key is for; each purpose has a key of its own. */
-export type Purpose = 'audit-mac' | 'args' | 'principal' | 'request-state' | 'session'
+export type Purpose =
+  | 'audit-mac'
+  | 'args'
+  | 'principal'
+  | 'request-state'
+  | 'session'
+  | 'dpop-nonce' // optional: dpop
 
 /** One key of the ring, derived for one purpose. */
 export interface SubKey {
@@ -28,5 +34,10 @@ export function secretRing(roots: readonly [Buffer, ...Buffer[]]): SecretRing {
 
 function subKey(root: Buffer, purpose: Purpose): SubKey {
   const key = Buffer.from(hkdfSync('sha256', root, '', `gatehouse/v1/${purpose}`, 32))
-  return { id: createHash('sha256').update(key).digest('hex').slice(0, 16), key }
+  return { id: keyId(key), key }
+}
+
+/** Names a key without telling it: the first 8 bytes of its SHA-256, hex. */
+export function keyId(key: Buffer): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16)
 }

@@ -1,9 +1,10 @@
 import type { LookupAddress } from 'node:dns'
 import type { RequestListener } from 'node:http'
 import { createServer } from 'node:net'
+import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isPublicAddress } from '../src/networks.ts'
-import { createOutbound, type OutboundFault } from '../src/outbound.ts'
+import { createOutbound, OutboundError, type OutboundFault } from '../src/outbound.ts'
 import { httpServer, json, type TestServer } from './http-server.ts'
 
 const LIMITS = { timeoutMs: 2000, maxBytes: 1000, allowLoopback: true }
@@ -63,6 +64,76 @@ describe('contract: reading a document', () => {
       connection: 'close',
       host: `127.0.0.1:${server.port}`,
     })
+  })
+})
+
+describe('contract: posting a form', () => {
+  const post = {
+    form: { token: 'a+b/c~d=é&x', token_type_hint: 'access_token' },
+    authorization: 'Basic Y2FuYXJ5',
+  }
+
+  it('sends the form, the credential it was given, and nothing else', async () => {
+    let received = ''
+    server.answer = async (request, response) => {
+      for await (const chunk of request.setEncoding('utf8')) received += chunk
+      json({ ok: true })(request, response)
+    }
+    await expect(development.json(server.origin, { ...LIMITS, post })).resolves.toEqual({
+      ok: true,
+    })
+    expect(received).toBe('token=a%2Bb%2Fc%7Ed%3D%C3%A9%26x&token_type_hint=access_token')
+    expect(server.requests[0]?.method).toBe('POST')
+    expect(server.requests[0]?.headers).toEqual({
+      accept: 'application/json, application/*+json',
+      'accept-encoding': 'identity',
+      authorization: 'Basic Y2FuYXJ5',
+      connection: 'close',
+      'content-length': String(received.length),
+      'content-type': 'application/x-www-form-urlencoded',
+      host: `127.0.0.1:${server.port}`,
+    })
+  })
+})
+
+describe('threat: what is posted reaches somebody else, or an error', () => {
+  const canary = 'canary-6e2f7a'
+  const post = { form: { token: canary }, authorization: `Basic ${canary}` }
+
+  it.each([301, 302, 303, 307, 308])('is not sent on by a redirect with %i', async (status) => {
+    const elsewhere = await httpServer(json({ ok: true }))
+    server.answer = (_request, response) =>
+      response.writeHead(status, { location: elsewhere.origin }).end()
+    expect(await faultOf(development.json(server.origin, { ...LIMITS, post }))).toBe('redirect')
+    expect(elsewhere.requests).toHaveLength(0)
+    await elsewhere.down()
+  })
+
+  it.each([
+    ['http to a public name', 'http://issuer.example/introspect'],
+    ['a private address', 'https://10.0.0.1/introspect'],
+  ])('is not sent to %s', async (_name, url) => {
+    expect(await faultOf(development.json(url, { ...LIMITS, post }))).toBe('address')
+    expect(await faultOf(production.json(url, { ...LIMITS, post }))).toBe('address')
+  })
+
+  it.each<[string, RequestListener]>([
+    ['is refused', (_request, response) => response.writeHead(401).end()],
+    ['comes back', body(JSON.stringify(post), { 'content-type': 'text/plain' })],
+    ['is cut off', (_request, response) => response.destroy()],
+    ['is not answered', () => undefined],
+  ])('is in no error when it %s', async (_name, answer) => {
+    server.answer = answer
+    const limits = { ...LIMITS, timeoutMs: 100, post }
+    const error = await development.json(server.origin, limits).catch((caught: unknown) => caught)
+    expect(error).toBeInstanceOf(OutboundError)
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(canary)
+  })
+
+  it('tells the status of an answer that is none', async () => {
+    server.answer = (_request, response) => response.writeHead(401).end()
+    const asked = development.json(server.origin, { ...LIMITS, post })
+    await expect(asked).rejects.toMatchObject({ fault: 'status', status: 401 })
   })
 })
 

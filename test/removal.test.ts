@@ -12,6 +12,14 @@ import { ROOT, repositoryFiles } from './source-tree.ts'
 const FEATURES: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map([
   ['api-key', { MCP_DANGEROUSLY_ALLOW_ANONYMOUS: 'true' }],
   ['oauth', {}],
+  ['redis', {}],
+  ['dpop', {}],
+  ['introspection', {}],
+])
+
+/** Features that are built on another one, and go with it. */
+const INSIDE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['oauth', ['dpop', 'introspection']],
 ])
 
 /** What a server needs to run, and what is built on it. Tests of a feature go with the feature. */
@@ -23,11 +31,16 @@ const files = repositoryFiles().filter((path) => KEPT.test(path))
 const temporary = mkdtempSync(join(tmpdir(), 'gatehouse-removal-'))
 afterAll(() => rmSync(temporary, { recursive: true }))
 
-/** @returns the text without the lines of a feature; `undefined` when the whole file belongs to it. */
+/**
+ * @returns the text without the lines of a feature and of those inside it; `undefined` when the whole
+ *   file belongs to them.
+ */
 function without(feature: string, text: string): string | undefined {
+  const gone = [feature, ...(INSIDE.get(feature) ?? [])]
+  const belongs = (mark: RegExp, line = ''): boolean => gone.includes(mark.exec(line)?.[1] ?? '-')
   const lines = text.split('\n')
-  if (WHOLE_FILE.exec(lines[0] ?? '')?.[1] === feature) return undefined
-  return lines.filter((line) => ONE_LINE.exec(line)?.[1] !== feature).join('\n')
+  if (belongs(WHOLE_FILE, lines[0])) return undefined
+  return lines.filter((line) => !belongs(ONE_LINE, line)).join('\n')
 }
 
 /** A copy of the tree without a feature; the whole tree without an argument. */

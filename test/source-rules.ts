@@ -53,10 +53,15 @@ const FORBIDDEN_SYNTAX: ReadonlyMap<SyntaxKind, string> = new Map([
   [SyntaxKind.Decorator, 'a decorator'],
 ])
 
-/** What a module of Node may be used for outside `src/outbound.ts`: listening and reading addresses. */
+/**
+ * What a module of Node may be used for outside `src/outbound.ts`: listening, reading addresses, and
+ * knowing a connection that came in over TLS.
+ */
 const LISTENING = new Set([
   'createServer',
+  'createSecureContext',
   'Server',
+  'TLSSocket',
   'STATUS_CODES',
   'BlockList',
   'SocketAddress',
@@ -65,7 +70,7 @@ const LISTENING = new Set([
   'isIPv6',
 ])
 const NETWORK = /^(node:)?(http|https|http2|net|tls|dgram|dns|dns\/promises)$|^undici$/
-const CLIENTS = new Set(['WebSocket', 'EventSource', 'XMLHttpRequest'])
+const CLIENTS = new Set(['WebSocket', 'EventSource', 'XMLHttpRequest', 'TLSSocket'])
 
 /** Modules and names that are not used at all, each with what is used in their place. */
 const BANNED_MODULES: ReadonlyMap<string, string> = new Map([
@@ -87,7 +92,8 @@ const BANNED_NAMES: ReadonlyMap<string, string> = new Map([
 
 /** Folders and files of `src`, and what they must not import but for types. */
 const DIRECTIONS: readonly { from: RegExp; not: RegExp; why: string }[] = [
-  { from: /./, not: /^(main|stdio|cli\/)/, why: 'nothing imports an entry point' },
+  { from: /./, not: /^(main|stdio|cli\/[^/]+$)/, why: 'nothing imports an entry point' },
+  { from: /^(?!cli\/)/, not: /^cli\//, why: 'the server does not import its commands' },
   {
     from: /^(?!main|run\.ts|stdio|cli\/|app\.ts|assemble\.ts|listen\.ts|reload\.ts|admin\/)/,
     not: /^(app|assemble|run|listen|admin\/)/,

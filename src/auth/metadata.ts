@@ -1,3 +1,5 @@
+import type { IssuerPolicy } from '../policy.ts'
+
 const WELL_KNOWN = '/.well-known/oauth-protected-resource'
 
 /** Protected resource metadata: what an OAuth client has to know of this server. */
@@ -7,6 +9,8 @@ export interface ResourceMetadata {
   readonly authorization_servers?: readonly string[]
   readonly scopes_supported: readonly string[]
   readonly bearer_methods_supported: readonly ['header']
+  /** There when an issuer binds its tokens to client certificates (RFC 8705 §3.3). */
+  readonly tls_client_certificate_bound_access_tokens?: true
 }
 
 /**
@@ -17,7 +21,7 @@ export interface ResourceMetadata {
  */
 export function protectedResourceMetadata(
   publicUrl: string,
-  issuers: readonly { readonly issuer: string }[],
+  issuers: readonly Pick<IssuerPolicy, 'issuer' | 'senderConstraint'>[],
   scopes: readonly string[],
 ): ResourceMetadata {
   return {
@@ -25,6 +29,9 @@ export function protectedResourceMetadata(
     ...(issuers.length > 0 && { authorization_servers: issuers.map(({ issuer }) => issuer) }),
     scopes_supported: scopes.filter((scope) => scope !== 'offline_access').toSorted(),
     bearer_methods_supported: ['header'],
+    ...(issuers.some(({ senderConstraint }) => senderConstraint === 'mtls') && {
+      tls_client_certificate_bound_access_tokens: true,
+    }),
   }
 }
 
@@ -44,13 +51,14 @@ export function metadataUrl(publicUrl: string): string {
 export function challenge(
   metadata: string,
   scopes: readonly string[],
-  error?: 'invalid_token' | 'insufficient_scope',
+  error?: 'invalid_token' | 'insufficient_scope' | 'use_dpop_nonce',
+  scheme: 'Bearer' | 'DPoP' = 'Bearer',
 ): string {
   const attributes: string[] = []
   if (error !== undefined) attributes.push(`error="${error}"`)
   if (scopes.length > 0) attributes.push(`scope=${quoted(scopes.join(' '))}`)
   attributes.push(`resource_metadata=${quoted(metadata)}`)
-  return `Bearer ${attributes.join(', ')}`
+  return `${scheme} ${attributes.join(', ')}`
 }
 
 /** quoted-string without escapes (RFC 9110 §5.6.4), which not every client reads. */

@@ -55,7 +55,7 @@ export interface AuthStrategy {
   /**
    * The caller, when this credential is a live key or was verified a moment ago. No I/O, no
    * cryptography but a digest: it is asked before the limits of an address are enforced. Never for a
-   * token that is bound to a key, because that takes a proof.
+   * token that is bound to a DPoP key, because that takes a proof.
    */
   recall(credential: Credential, nowMs: number): Identity | undefined
   /**

@@ -1,14 +1,16 @@
 // optional: oauth
 import type { Identity } from '../context.ts'
 import type { IssuerPolicy } from '../policy.ts'
-import type { Fault } from './strategy.ts'
+import { constraintFault } from './sender-constraint.ts'
+import type { Credential, Fault } from './strategy.ts'
 
-/** Claims of a token whose signature was verified. */
+/** Claims of a token that its issuer vouches for: by a signature, or because it was asked. */
 type Claims = Readonly<Record<string, unknown>>
 
 /** The part of an issuer's policy that says how its claims are read. */
 export type ClaimsPolicy = Pick<
   IssuerPolicy,
+  | 'senderConstraint'
   | 'scopeClaim'
   | 'scopeFormat'
   | 'clientIdClaims'
@@ -28,24 +30,32 @@ const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/
  * Turns verified claims into the caller, or says why they are not acceptable now. Asked on every
  * request, also for remembered tokens.
  *
- * Source: RFC 9068 §2.2 and §4; RFC 7519 §4.1; RFC 9449 §7.2 and RFC 8705 §3 (`cnf`)
+ * The proof of a DPoP key is not asked for here: it belongs to one request.
+ *
+ * Source: RFC 9068 §2.2 and §4; RFC 7519 §4.1; RFC 7662 §2.2
+ *
+ * @param issuedAt whether `iat` has to be there. An issuer that is asked may leave it out; what is
+ *   left of the life of its token is then held against the longest lifetime.
  */
 export function identityOf(
   claims: Claims,
   policy: ClaimsPolicy,
-  credentialDigest: string,
+  credential: Pick<Credential, 'scheme' | 'digest' | 'certificate'>,
   nowMs: number,
+  issuedAt: 'required' | 'optional' = 'required',
 ): Identity | Fault {
   const { iss, sub, exp, iat, nbf } = claims
-  if (!isSeconds(exp) || !isSeconds(iat) || !(nbf === undefined || isSeconds(nbf))) return 'claims'
+  if (!isSeconds(exp) || !(nbf === undefined || isSeconds(nbf))) return 'claims'
+  if (!(isSeconds(iat) || (iat === undefined && issuedAt === 'optional'))) return 'claims'
   const nowSeconds = nowMs / 1000
   const tolerance = policy.clockToleranceSeconds
   if (nowSeconds >= exp + tolerance) return 'expired'
-  if (iat > nowSeconds + tolerance) return 'not-yet-valid'
+  if (iat !== undefined && iat > nowSeconds + tolerance) return 'not-yet-valid'
   if (nbf !== undefined && nbf > nowSeconds + tolerance) return 'not-yet-valid'
-  if (exp <= iat || exp - iat > policy.maxTokenLifetimeSeconds) return 'lifetime'
-  // Bound to a key that this server does not ask for: whoever sends it may have stolen it.
-  if ('cnf' in claims) return 'sender-constrained'
+  if (iat !== undefined && exp <= iat) return 'lifetime'
+  if (exp - (iat ?? nowSeconds) > policy.maxTokenLifetimeSeconds) return 'lifetime'
+  const fault = constraintFault(claims, policy.senderConstraint, credential)
+  if (fault !== undefined) return fault
 
   const client = clientOf(claims, policy.clientIdClaims)
   const scopes = scopesOf(own(claims, policy.scopeClaim), policy.scopeFormat)
@@ -56,7 +66,7 @@ export function identityOf(
   if (tenant !== null && !isPrintable(tenant)) return 'claims'
   return {
     principal: { kind: 'oauth', issuer: iss, client, subject: sub, scopes, roles, tenant },
-    credentialDigest,
+    credentialDigest: credential.digest,
     credentialId: typeof claims['jti'] === 'string' ? claims['jti'] : null,
     expiresAt: exp,
     claims,

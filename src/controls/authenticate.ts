@@ -20,6 +20,8 @@ export interface AuthenticateOptions {
   readonly store: Store
   readonly limits: Pick<LimitsPolicy, 'address'>
   readonly trail: AuditTrail
+  /** The `DPoP-Nonce` of answers: what clients put into their next proof. */
+  readonly newestNonce: (nowMs: number) => string // optional: dpop
   /** Development only: the caller when there is no credential. */
   readonly anonymous: Identity | undefined
 }
@@ -29,15 +31,19 @@ export interface AuthenticateOptions {
  * Rule:    one credential, in a header, verified on every request by the one strategy it belongs to.
  *          Every bad credential gets the same answer. Bad ones count against the address, and past
  *          its budget they get 429; a good one is still served, so that a guesser behind the same
- *          address locks nobody out. `address-limit` bounds what guessing costs.
+ *          address locks nobody out. `address-limit` bounds what guessing costs. A DPoP proof that
+ *          lacks its nonce is no bad credential: it is how a client learns the nonce, which answers
+ *          to DPoP callers renew.
  * Policy:  policies/auth.yaml; policies/limits.yaml `address.authFailuresPerMinute`
- * Refuses: 401 `authenticate.missing`, `authenticate.rejected`; 400 `authenticate.malformed`,
- *          `authenticate.two-credentials`; 429 `authenticate.throttled`;
- *          503 `authenticate.keys-unavailable`
- * Source:  MCP 2026-07-28 Authorization, Token requirements; RFC 6750 §2 and §3.1; RFC 9110 §11
+ * Refuses: 401 `authenticate.missing`, `authenticate.rejected`, `authenticate.dpop-nonce`;
+ *          400 `authenticate.malformed`, `authenticate.two-credentials`; 429 `authenticate.throttled`;
+ *          503 `authenticate.keys-unavailable`, `authenticate.introspection-unavailable`
+ * Source:  MCP 2026-07-28 Authorization, Token requirements; RFC 6750 §2 and §3.1; RFC 9110 §11;
+ *          RFC 9449 §7.1, §8.2 and §9
  */
 export function authenticate(options: AuthenticateOptions): MiddlewareHandler<AppEnv> {
   const { authenticator, keyHeader, challenges, trail, anonymous } = options
+  const { newestNonce } = options // optional: dpop
   const limit = options.limits.address.authFailuresPerMinute
   const failures = options.store.limiter({ name: 'address-auth', limit, windowSeconds: 60 })
 
@@ -71,7 +77,7 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
       const { reason, headers, cause } = isFailure
         ? await countFailure(error, c.get('address'))
         : error
-      if (reason !== 'authenticate.missing') {
+      if (!STEPS.has(reason)) {
         const fault = cause instanceof CredentialFault ? cause.fault : 'none'
         trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
       }
@@ -82,8 +88,13 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
       })
     }
     await next()
+    const scheme = c.get('credential')?.scheme // optional: dpop
+    if (scheme === 'dpop') c.res.headers.set('dpop-nonce', newestNonce(Date.now())) // optional: dpop
   }
 }
+
+/** What a client does not know until it is told: no failures, though the answer is 401. */
+const STEPS: ReadonlySet<DenyReason> = new Set(['authenticate.missing', 'authenticate.dpop-nonce'])
 
 /**
  * Whether the credential of a request is a live key or was verified a moment ago. For

@@ -4,9 +4,11 @@ import { challenge, metadataUrl, protectedResourceMetadata } from '../../src/aut
 const RESOURCE = 'https://mcp.example.com/mcp'
 const METADATA = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
 
+const plain = (issuer: string) => ({ issuer, senderConstraint: 'none' as const })
+
 describe('contract: protected resource metadata', () => {
   it('says what a client has to know', () => {
-    const issuers = [{ issuer: 'https://b.example' }, { issuer: 'https://a.example' }]
+    const issuers = [plain('https://b.example'), plain('https://a.example')]
     expect(protectedResourceMetadata(RESOURCE, issuers, ['z:use', 'a:use'])).toEqual({
       resource: RESOURCE,
       authorization_servers: ['https://b.example', 'https://a.example'],
@@ -20,13 +22,26 @@ describe('contract: protected resource metadata', () => {
     expect(Object.keys(document)).not.toContain('authorization_servers')
   })
 
+  it('says that tokens are bound to certificates, when those of any issuer are', () => {
+    const bound = { ...plain('https://a.example'), senderConstraint: 'mtls' as const }
+    const documents = [[bound], [plain('https://b.example'), bound], [plain('https://b.example')]]
+    expect(
+      documents.map(
+        (issuers) =>
+          protectedResourceMetadata(RESOURCE, issuers, [])
+            .tls_client_certificate_bound_access_tokens,
+      ),
+    ).toEqual([true, true, undefined])
+  })
+
   it('never asks for offline_access', () => {
     const { scopes_supported } = protectedResourceMetadata(RESOURCE, [], ['offline_access', 'a'])
     expect(scopes_supported).toEqual(['a'])
   })
 
   it('says nothing else of a policy', () => {
-    const issuer = { issuer: 'https://a.example', why: 'internal', jwksUri: 'https://b.example' }
+    const rest = { why: 'internal', jwksUri: 'https://b.example' }
+    const issuer = { ...plain('https://a.example'), ...rest }
     const text = JSON.stringify(protectedResourceMetadata(RESOURCE, [issuer], []))
     expect(text).not.toMatch(/internal|b\.example/)
   })
@@ -55,6 +70,12 @@ describe('contract: the challenge', () => {
   it.each(['invalid_token', 'insufficient_scope'] as const)('says %s', (error) => {
     expect(challenge(METADATA, ['a', 'b'], error)).toBe(
       `Bearer error="${error}", scope="a b", resource_metadata="${METADATA}"`,
+    )
+  })
+
+  it('names another scheme', () => {
+    expect(challenge(METADATA, ['a'], 'use_dpop_nonce', 'DPoP')).toBe(
+      `DPoP error="use_dpop_nonce", scope="a", resource_metadata="${METADATA}"`,
     )
   })
 

@@ -1,12 +1,15 @@
 // optional: oauth
-import { createHash, createHmac, createSign } from 'node:crypto'
+import { createHash, createHmac, createSign, randomBytes } from 'node:crypto'
 import { exportJWK, exportPKCS8, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { dpop } from '../../src/auth/dpop.ts'
 import { createKeySet, type KeySet } from '../../src/auth/key-set.ts'
 import { oauth } from '../../src/auth/oauth.ts'
 import { type AuthStrategy, CredentialFault, type Presented } from '../../src/auth/strategy.ts'
 import { Denied } from '../../src/errors.ts'
 import type { IssuerPolicy } from '../../src/policy.ts'
+import { secretRing } from '../../src/secrets.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
 import { type TestClock, testClock } from '../clock.ts'
 
 const ISSUER = 'https://auth.example.com'
@@ -68,6 +71,7 @@ function pair(alg: string): KeyPair {
   return found
 }
 
+const store = memoryStore()
 let published: JWK[]
 let fetched: string[]
 let down: boolean
@@ -127,6 +131,7 @@ function strategy(policy: Partial<IssuerPolicy> = {}, verificationCacheSeconds =
     })),
     publicUrl: AUDIENCE,
     verificationCacheSeconds,
+    proveSender: dpop({ publicUrl: AUDIENCE, ring: secretRing([randomBytes(32)]), store }),
     clock: time,
   })
 }
@@ -214,6 +219,7 @@ describe('contract: a good token', () => {
         tenant: null,
       },
       credentialDigest: createHash('sha256').update(token).digest('hex'),
+      credentialId: 'id-1',
       expiresAt: NOW + 600,
       claims: CLAIMS,
     })

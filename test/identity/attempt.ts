@@ -28,10 +28,18 @@ export interface Attempt {
 
 const WHOAMI = callOf('whoami', {})
 
+/**
+ * Lets each attempt come from an address of its own, because refusals of one address are sampled.
+ * For servers that `attempt` is pointed at.
+ */
+export const BEHIND_PROXY = { MCP_TRUSTED_PROXIES: '127.0.0.1/32' } as const
+let attempts = 0
+
 /** Sends one call and waits until it is on record. */
 export async function attempt(server: Server, call: Attempt): Promise<RawAnswer> {
   const { lines = [], method = 'POST', target = '/mcp', body = WHOAMI } = call
   using connection = connect(server)
+  attempts += 1
   connection.write(
     [
       `${method} ${target} HTTP/1.1`,
@@ -39,6 +47,7 @@ export async function attempt(server: Server, call: Attempt): Promise<RawAnswer>
       'Content-Type: application/json',
       'Accept: application/json, text/event-stream',
       `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Forwarded-For: 198.18.${attempts >> 8}.${attempts & 255}`,
       ...lines,
       '',
       body,
@@ -77,6 +86,8 @@ export interface ExpectedRefusal {
   readonly reason: DenyReason
   /** Why the credential failed, as the record of it says; absent when no such record belongs to it. */
   readonly cause?: string
+  /** What the challenge of this server offers after `Bearer`. */
+  readonly offer?: string
   /** What else of the attack must come back nowhere, besides the canary. */
   readonly secrets?: readonly string[]
 }
@@ -88,13 +99,13 @@ export interface ExpectedRefusal {
 export async function expectRefused(
   server: Server,
   answer: RawAnswer,
-  { status, reason, cause, secrets = [] }: ExpectedRefusal,
+  { status, reason, cause, offer = '', secrets = [] }: ExpectedRefusal,
 ): Promise<void> {
   const { 'x-request-id': id, date, ...headers } = Object.fromEntries(answer.headers)
   expect(id).toMatch(/^[0-9a-f-]{36}$/)
   expect({ status: answer.status, headers, body: answer.body }).toEqual({
     status,
-    headers: headersOf(server, reason),
+    headers: headersOf(server, reason, offer),
     body: BODIES[status],
   })
 
@@ -113,7 +124,11 @@ const BODIES = {
   401: '{"jsonrpc":"2.0","error":{"code":-32600,"message":"Unauthorized"}}',
 } as const
 
-function headersOf({ url, port }: Server, reason: DenyReason): Readonly<Record<string, string>> {
+function headersOf(
+  { url, port }: Server,
+  reason: DenyReason,
+  offer: string,
+): Readonly<Record<string, string>> {
   const metadata = `http://127.0.0.1:${port}/.well-known/oauth-protected-resource/mcp`
   const challenge = `scope="mcp:use", resource_metadata="${metadata}"`
   const challenges = new Map<DenyReason, string>([
@@ -130,7 +145,7 @@ function headersOf({ url, port }: Server, reason: DenyReason): Readonly<Record<s
     'cross-origin-resource-policy': 'same-site',
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
-    ...(value === undefined ? {} : { 'www-authenticate': value }),
+    ...(value === undefined ? {} : { 'www-authenticate': `${value}${offer}` }),
     vary: 'Origin',
     ...(reason === 'listen.malformed'
       ? { connection: 'close' }
