@@ -3,16 +3,20 @@ import { compileRules } from './access/rules.ts'
 import { allScopes } from './access/scopes.ts'
 import type { AppParts } from './app.ts'
 import { type Authenticator, authenticator } from './auth/authenticator.ts'
+import { dpopMetadata, offerDpop } from './auth/dpop-metadata.ts' // optional: dpop
+import { dpopNonces } from './auth/dpop-nonce.ts' // optional: dpop
 import { strategies } from './auth/index.ts'
 import { challenge, metadataUrl, protectedResourceMetadata } from './auth/metadata.ts'
 import { clientAddress } from './client-address.ts'
 import { denyList } from './deny-list.ts'
 import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
+import type { DenyReason } from './errors.ts'
 import type { LastingParts } from './lasting.ts'
 import { paramHeaders } from './mcp/definitions.ts'
 import { eraOf } from './mcp/era.ts'
 import type { Policies } from './policy.ts'
 import { Problems } from './problems.ts'
+import { insured } from './stores/insurance.ts'
 
 /** The parts of the app under one set of policies, and what the process needs to watch them. */
 export interface Assembly {
@@ -39,22 +43,32 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
   const scopes = allScopes(policies)
   const anonymous = config.anonymous ? anonymousIdentity(scopes) : undefined
   if (auth.issuers.length > 0 && anonymous !== undefined) throw new Problems([ANONYMOUS_BESIDE])
-  const denied = denyList(config.denyListFile)
+  if (needsClientCertificates(auth) && config.tls?.clientCaFile === undefined) {
+    throw new Problems([NO_CLIENT_CA])
+  }
+  const denied = denyList(config.denyListFile, store.shared)
   const ways = strategies({ ...lasting, apiKeysFile: config.apiKeysFile, policy: auth })
   if (ways.length === 0 && anonymous === undefined) throw new Problems([NO_WAY_IN])
   const proven = authenticator(ways, denied.denies)
 
   const metadata = metadataUrl(publicUrl)
-  const documents = new Map(
-    [new URL(metadata).pathname, '/.well-known/oauth-protected-resource'].map((path) => [
-      path,
-      protectedResourceMetadata(publicUrl, auth.issuers, scopes),
-    ]),
-  )
+  const document = {
+    ...protectedResourceMetadata(publicUrl, auth.issuers, scopes),
+    ...dpopMetadata(auth), // optional: dpop
+  }
+  const documents = new Map([
+    [new URL(metadata).pathname, document],
+    ['/.well-known/oauth-protected-resource', document],
+  ])
+  const challenges = new Map<DenyReason, string>([
+    ['authenticate.missing', challenge(metadata, [auth.baseScope])],
+    ['authenticate.rejected', challenge(metadata, [auth.baseScope], 'invalid_token')],
+  ])
+  offerDpop(challenges, metadata, auth) // optional: dpop
   const parts: AppParts = {
     trail,
     logger,
-    store,
+    store: limits.onStoreFailure === 'insurance' ? insured(store, lasting.reserve) : store,
     slotsOf: lasting.slotsOf,
     holds: lasting.holds,
     limits,
@@ -74,10 +88,8 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
     credentials: {
       authenticator: proven,
       keyHeader: auth.apiKeys.header,
-      challenges: new Map([
-        ['authenticate.missing', challenge(metadata, [auth.baseScope])],
-        ['authenticate.rejected', challenge(metadata, [auth.baseScope], 'invalid_token')],
-      ]),
+      challenges,
+      newestNonce: dpopNonces(lasting.ring).newest, // optional: dpop
       anonymous,
     },
     access: {
@@ -115,6 +127,16 @@ const NO_WAY_IN = {
 const ANONYMOUS_BESIDE = {
   field: 'MCP_DANGEROUSLY_ALLOW_ANONYMOUS',
   message: 'must not stand beside issuers in auth.yaml',
+}
+
+const NO_CLIENT_CA = {
+  field: 'MCP_TLS_CLIENT_CA_FILE',
+  message:
+    'is needed by `senderConstraint: mtls` in auth.yaml: TLS in this process must have verified the client certificate',
+}
+
+function needsClientCertificates({ issuers }: Policies['auth']): boolean {
+  return issuers.some(({ senderConstraint }) => senderConstraint === 'mtls')
 }
 
 function keyHeaders(header: string | null): readonly string[] {

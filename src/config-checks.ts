@@ -1,5 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import type { Settings } from './config.ts'
+import { redisProblems } from './config-redis.ts' // optional: redis
 import { isCidr, isLoopbackAddress, isWithin, networkList } from './networks.ts'
 import type { Problem } from './problems.ts'
 import { isLoopbackUrl, isSerializedOrigin } from './urls.ts'
@@ -14,9 +15,8 @@ export interface Runtime {
   readonly execArgv: readonly string[]
 }
 
-/** Variables of features that this version does not have yet. Setting one must not look like it works. */
+/** Variables of features that a version may not have. Setting one must not look like it works. */
 const NOT_AVAILABLE = new Set([
-  'MCP_AUDIT_SIGNING_KEY_FILE',
   'MCP_STDIO_KEY',
   'MCP_STDIO_KEY_FILE',
   'REDIS_URL',
@@ -29,11 +29,10 @@ const SERVICE_LINK =
 
 export function unknownProblems(env: NodeJS.ProcessEnv, known: readonly string[]): Problem[] {
   return Object.keys(env).flatMap((field) => {
+    if (known.includes(field)) return []
     if (NOT_AVAILABLE.has(field)) return [{ field, message: 'not available in this version' }]
     if (!field.startsWith('MCP_') || SERVICE_LINK.test(field)) return []
-    return known.includes(field)
-      ? []
-      : [{ field, message: 'is not a setting; .env.example lists them' }]
+    return [{ field, message: 'is not a setting; .env.example lists them' }]
   })
 }
 
@@ -129,6 +128,7 @@ export function combinationProblems(settings: Settings, { uid }: Runtime): Probl
     'MCP_TLS_CLIENT_CA_FILE',
     'needs MCP_TLS_CERT_FILE',
   )
+  problems.push(...redisProblems(settings)) // optional: redis
   const anonymous = settings.MCP_DANGEROUSLY_ALLOW_ANONYMOUS
   refuse(anonymous && production, 'MCP_DANGEROUSLY_ALLOW_ANONYMOUS', 'is only for development')
   refuse(
@@ -146,6 +146,7 @@ export function fileProblems(settings: Settings): Problem[] {
     'MCP_TLS_CERT_FILE',
     'MCP_TLS_KEY_FILE',
     'MCP_TLS_CLIENT_CA_FILE',
+    'MCP_AUDIT_SIGNING_KEY_FILE',
   ] as const
   return files.flatMap((field) => {
     const file = settings[field]

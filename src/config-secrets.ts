@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import type { Problem } from './problems.ts'
+import { type Problem, Problems } from './problems.ts'
 
 const MIN_BYTES = 32
 const MAX_SECRETS = 8
@@ -8,7 +8,10 @@ const MAX_SECRETS = 8
 const MIN_DISTINCT = 20
 
 /** Settings whose value may be in a file named by `<NAME>_FILE` instead. */
-export const SECRETS: readonly string[] = ['MCP_SECRET']
+export const SECRETS: readonly string[] = [
+  'MCP_SECRET',
+  'REDIS_URL', // optional: redis
+]
 
 /** Root secrets as written in one variable: base64 values separated by single spaces. */
 export const secretList = z.string().transform((text, context): readonly [Buffer, ...Buffer[]] => {
@@ -60,4 +63,22 @@ export function readSecretFiles(env: NodeJS.ProcessEnv): SecretFile[] {
       return { problem: { field, message: 'cannot be read' } }
     }
   })
+}
+
+/**
+ * The root secrets alone, for a command that needs no other setting.
+ *
+ * @throws {Problems} when they are missing or wrong
+ */
+export function rootSecrets(env: NodeJS.ProcessEnv): readonly [Buffer, ...Buffer[]] {
+  const { MCP_SECRET, MCP_SECRET_FILE } = env
+  const [file] = readSecretFiles({ MCP_SECRET, MCP_SECRET_FILE })
+  if (file !== undefined && 'problem' in file) throw new Problems([file.problem])
+  const result = secretList.safeParse(file?.value ?? MCP_SECRET)
+  if (result.success) return result.data
+  const message = result.error.issues.map((issue) => issue.message).join('; ')
+  const given = file !== undefined || MCP_SECRET !== undefined
+  throw new Problems([
+    { field: 'MCP_SECRET', message: given ? message : 'or MCP_SECRET_FILE is required' },
+  ])
 }

@@ -11,8 +11,11 @@ import {
   runtimeProblems,
   unknownProblems,
 } from './config-checks.ts'
-import { readSecretFiles, SECRETS, secretList } from './config-secrets.ts'
-import { inWords, type Problem, Problems } from './problems.ts'
+import { type CommandSettings, commandSettingsOf } from './config-commands.ts'
+import { redisUrl } from './config-redis.ts' // optional: redis
+import { SECRETS, secretList } from './config-secrets.ts'
+import { collect, without } from './config-values.ts'
+import { inWords, Problems } from './problems.ts'
 
 /** `z.coerce.boolean()` reads "false" as true. */
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true')
@@ -89,8 +92,15 @@ export const environment = z.object({
    * spaces or commas.
    */
   MCP_TRUSTED_PROXIES: cidrs.default([]).readonly(),
+  /** State that processes share: redis:// or rediss:// URL, or REDIS_URL_FILE. */ // optional: redis
+  REDIS_URL: redisUrl.optional(), // optional: redis
   /** File that the audit trail is appended to. Standard output when not set. */
   MCP_AUDIT_FILE: z.string().optional(),
+  /**
+   * Ed25519 private key (PEM) that signs the checkpoints of the audit trail. Make one with
+   * `openssl genpkey -algorithm ed25519`. Without it checkpoints are not signed.
+   */
+  MCP_AUDIT_SIGNING_KEY_FILE: z.string().optional(),
   /** How long calls in flight may finish after SIGTERM, seconds, 0 to 120. */
   MCP_DRAIN_SECONDS: integer(0, 120).default(10),
   /**
@@ -129,8 +139,10 @@ export interface Config {
     | undefined
   /** CIDRs of the proxies whose `X-Forwarded-For` is read. Empty: only the TCP peer counts. */
   readonly trustedProxies: readonly string[]
+  readonly redisUrl: string | undefined // optional: redis
   /** `undefined` means standard output. */
   readonly auditFile: string | undefined
+  readonly auditSigningKeyFile: string | undefined
   readonly drainSeconds: number
   readonly anonymous: boolean
   readonly logLevel: Settings['LOG_LEVEL']
@@ -147,9 +159,9 @@ export function readConfig(): Config {
   })
 }
 
-/** The key file that the environment names, for commands that need no other setting. */
-export function apiKeysFileSetting(): string | undefined {
-  return process.env['MCP_API_KEYS_FILE']
+/** What the environment says to commands that need no other setting. */
+export function commandSettings(): CommandSettings {
+  return commandSettingsOf(process.env)
 }
 
 /**
@@ -184,34 +196,6 @@ export function loadConfig(env: NodeJS.ProcessEnv, runtime: Runtime): Config {
   return configOf(settings)
 }
 
-/** The variables that are set, files of secrets read. */
-function collect(
-  env: NodeJS.ProcessEnv,
-  known: readonly string[],
-): { readonly values: ReadonlyMap<string, string>; readonly problems: Problem[] } {
-  const problems: Problem[] = []
-  const values = new Map<string, string>()
-  for (const name of known) {
-    const value = env[name]
-    if (value === undefined) continue
-    values.set(name, value)
-    if (value === '') problems.push({ field: name, message: 'is empty' })
-    else if (value !== value.trim()) problems.push({ field: name, message: 'has spaces around it' })
-  }
-  for (const secret of readSecretFiles(env)) {
-    if ('problem' in secret) problems.push(secret.problem)
-    else values.set(secret.name, secret.value)
-  }
-  return { values, problems }
-}
-
-function without(
-  values: ReadonlyMap<string, string>,
-  faulty: ReadonlySet<string>,
-): Record<string, string> {
-  return Object.fromEntries([...values].filter(([name]) => !faulty.has(name)))
-}
-
 function configOf(settings: Settings): Config {
   const { MCP_TLS_CERT_FILE: certFile, MCP_TLS_KEY_FILE: keyFile } = settings
   return Object.freeze({
@@ -230,7 +214,9 @@ function configOf(settings: Settings): Config {
         ? undefined
         : Object.freeze({ certFile, keyFile, clientCaFile: settings.MCP_TLS_CLIENT_CA_FILE }),
     trustedProxies: settings.MCP_TRUSTED_PROXIES,
+    redisUrl: settings.REDIS_URL, // optional: redis
     auditFile: settings.MCP_AUDIT_FILE,
+    auditSigningKeyFile: settings.MCP_AUDIT_SIGNING_KEY_FILE,
     drainSeconds: settings.MCP_DRAIN_SECONDS,
     anonymous: settings.MCP_DANGEROUSLY_ALLOW_ANONYMOUS,
     logLevel: settings.LOG_LEVEL,
@@ -239,6 +225,8 @@ function configOf(settings: Settings): Config {
 }
 
 function digestOf(settings: Settings): string {
-  const shown = { ...settings, MCP_SECRET: settings.MCP_SECRET !== undefined }
-  return createHash('sha256').update(JSON.stringify(shown)).digest('hex')
+  const secrets = Object.fromEntries(SECRETS.map((name) => [name, name in settings]))
+  return createHash('sha256')
+    .update(JSON.stringify({ ...settings, ...secrets }))
+    .digest('hex')
 }

@@ -18,6 +18,7 @@ import { createOutbound, type Outbound } from './outbound.ts'
 import type { Policies } from './policy.ts'
 import type { SecretRing } from './secrets.ts'
 import { type SlotTables, slotTables } from './slots.ts'
+import { memoryStore } from './stores/memory.ts'
 import type { Store } from './stores/store.ts'
 
 export interface LastingOptions extends Addresses {
@@ -38,6 +39,8 @@ export interface LastingParts extends LastingOptions {
   readonly outbound: Outbound
   readonly keySets: KeySetPool // optional: oauth
   readonly slotsOf: SlotTables
+  /** Counts while the store is away, where policy says so. */
+  readonly reserve: Store
   readonly holds: Holds
   readonly definitions: Definitions
   readonly calls: Calls
@@ -63,6 +66,7 @@ export function lastingParts(
     outbound,
     keySets: watchedKeySets({ outbound, clock, trail, logger }), // optional: oauth
     slotsOf: slotTables(),
+    reserve: memoryStore(),
     holds: credentialHolds(clock),
     definitions,
     calls: running,

@@ -25,6 +25,8 @@ export interface LogFields {
   readonly url?: string
   /** Public id of an API key. */
   readonly keyId?: string
+  /** When that key ends, RFC 3339. */
+  readonly expiresAt?: string
   /** Settings and policies that are wrong: names and fixed words, never values. */
   readonly problems?: readonly string[]
   /** Anything thrown; `describeError` decides what comes out. */
@@ -82,7 +84,7 @@ export function createLogger(level: Config['logLevel'], mode: Mode = 'production
 
 /** Named one by one: what a caller passes beyond the type does not come out. */
 function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown>> {
-  const { requestId, reason, tool, issuer, url, keyId, problems, error } = fields
+  const { requestId, reason, tool, issuer, url, keyId, expiresAt, problems, error } = fields
   return {
     requestId: cleaned(requestId),
     reason: cleaned(reason),
@@ -90,6 +92,7 @@ function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown
     issuer: cleaned(issuer),
     url: cleaned(url),
     keyId: cleaned(keyId),
+    expiresAt: cleaned(expiresAt),
     problems: problems?.slice(0, MAX_PROBLEMS).map(cleanText),
     error: error === undefined ? undefined : describeError(error, mode),
   }

@@ -76,6 +76,21 @@ export function loadPolicies(dir: string, mode: Mode): Policies {
   return Object.freeze({ http, auth, access, limits, audit, digest: digestOf(sources) })
 }
 
+/**
+ * Reads `auth.yaml` alone, for a command that needs no other policy.
+ *
+ * @returns `undefined` when the folder has none
+ * @throws {Problems} as `loadPolicies` does
+ */
+export function loadAuthPolicy(dir: string, mode: Mode): AuthPolicy | undefined {
+  const file = join(dir, 'auth.yaml')
+  if (!existsSync(file)) return undefined
+  const problems: Problem[] = []
+  const policy = parsePolicy('auth.yaml', readFileSync(file), authPolicy(mode), problems)
+  if (policy === undefined) throw new Problems(problems)
+  return policy
+}
+
 function readSources(dir: string, problems: Problem[]): ReadonlyMap<string, Buffer> {
   const sources = new Map<string, Buffer>()
   for (const file of FILES) {

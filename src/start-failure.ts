@@ -1,11 +1,12 @@
 import { CannotBind } from './bind.ts'
 import { describeError } from './log.ts'
 import { Problems } from './problems.ts'
+import { StoreUnreachable } from './stores/store.ts'
 
 /** How a start that failed is told to the person at the terminal, and to the platform. */
 export interface StartFailure {
   readonly text: string
-  /** As in sysexits.h: 69 cannot listen, 78 settings or policies; 1 for a bug. */
+  /** As in sysexits.h: 69 cannot listen or reach its store, 78 settings or policies; 1 for a bug. */
   readonly exitCode: 1 | 69 | 78
 }
 
@@ -17,6 +18,9 @@ export function startFailure(error: unknown): StartFailure {
   }
   if (error instanceof CannotBind) {
     return { text: `Gatehouse cannot listen:\n  ${error.message}\n`, exitCode: 69 }
+  }
+  if (error instanceof StoreUnreachable) {
+    return { text: `Gatehouse cannot start without its store:\n  ${error.message}\n`, exitCode: 69 }
   }
   const facts = JSON.stringify(describeError(error, 'production'))
   return { text: `Gatehouse cannot start: ${facts}\n`, exitCode: 1 }

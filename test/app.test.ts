@@ -85,6 +85,7 @@ describe('contract: the way of a request', () => {
       document,
       sameDocument,
       'authenticate',
+      'credentialWatch',
       'principalLimit',
       'parseMessage',
       'authorize',

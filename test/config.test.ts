@@ -151,10 +151,10 @@ const BAD_IN_PRODUCTION: readonly [string, Env, string][] = [
   ['no certificate checks', { NODE_TLS_REJECT_UNAUTHORIZED: '0' }, 'NODE_TLS_REJECT_UNAUTHORIZED'],
   ['a lenient parser', { NODE_OPTIONS: '--insecure-http-parser --canary' }, 'NODE_OPTIONS'],
   ['a lenient parser, spelt with _', { NODE_OPTIONS: '--insecure_http_parser' }, 'NODE_OPTIONS'],
-  ['a deny list', { MCP_DENY_LIST_FILE: pem }, 'MCP_DENY_LIST_FILE'],
-  ['a shared store', { REDIS_URL: 'redis://u:canary@r/' }, 'REDIS_URL'],
-  ['a shared store in a file', { REDIS_URL_FILE: pem }, 'REDIS_URL_FILE'],
-  ['a signing key', { MCP_AUDIT_SIGNING_KEY_FILE: pem }, 'MCP_AUDIT_SIGNING_KEY_FILE'],
+  ['a missing deny list', { MCP_DENY_LIST_FILE: MISSING }, 'MCP_DENY_LIST_FILE'],
+  ['a shared store in clear text', { REDIS_URL: 'redis://u:canary@r/' }, 'REDIS_URL'],
+  ['a shared store in a file', { REDIS_URL_FILE: MISSING }, 'REDIS_URL_FILE'],
+  ['a missing signing key', { MCP_AUDIT_SIGNING_KEY_FILE: MISSING }, 'MCP_AUDIT_SIGNING_KEY_FILE'],
   ['a key for stdio', { MCP_STDIO_KEY: 'mcpk_canary' }, 'MCP_STDIO_KEY'],
   [
     'anonymous access',
@@ -365,7 +365,7 @@ describe('contract: .env.example says the same as the code', () => {
   const variables = [
     ...code
       .slice(code.indexOf('export const environment'), code.indexOf('export type Settings'))
-      .matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s+([A-Z_]+):/g),
+      .matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/(?: \/\/ optional: [a-z-]+)?\s+([A-Z_]+):/g),
   ].map(([, comment = '', name = '']) => ({ name, words: words(comment) }))
   const examples = [...example.matchAll(/((?:^# .*\n)+)# ([A-Z_]+)=(.*)$/gm)].map(
     ([, comment = '', name = '', value = '']) => ({ name, value, words: words(comment) }),

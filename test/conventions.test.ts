@@ -102,7 +102,7 @@ describe('contract: a refusal is found by its name', () => {
     '%s starts with a source file, and something throws it',
     (reason) => {
       const owner = reason.slice(0, reason.indexOf('.'))
-      const places = [`src/${owner}.ts`, `src/controls/${owner}.ts`, `src/${owner}/`]
+      const places = ['', 'controls/', 'stores/'].map((folder) => `src/${folder}${owner}.ts`)
       const exists = sources.some(({ path }) => places.some((place) => path.startsWith(place)))
       expect(exists, `none of ${places.join(', ')} exists`).toBe(true)
 
@@ -187,6 +187,8 @@ describe('contract: the rules see what they forbid', () => {
     ['app.ts in a control', 'src/controls/x.ts', "import { createApp } from '../app.ts'"],
     ['a control in a tool', 'src/tools/x.ts', "import { y } from '../controls/y.ts'"],
     ['an entry point', 'src/app.ts', "import './main.ts'"],
+    ['a part of a command', 'src/app.ts', "import './cli/keys/arguments.ts'"],
+    ['a command in its part', 'src/cli/keys/x.ts', "import '../keys.ts'"],
   ])('refuses %s', (_name, path, text) => {
     const [source] = sourcesOf({ [path]: text })
     expect(source?.text).toBe(text)
@@ -211,6 +213,7 @@ describe('contract: the rules see what they forbid', () => {
     ['a type of a control', 'src/controls/x.ts', "import type { Y } from './y.ts'"],
     ['an inline type of a control', 'src/controls/x.ts', "import { type Y } from './y.ts'"],
     ['the way down', 'src/app.ts', "import { x } from './controls/x.ts'"],
+    ['a part of a command in it', 'src/cli/keys.ts', "import './keys/arguments.ts'"],
     ['a tool in the list', 'src/tools/index.ts', "import { echo } from './echo.ts'"],
   ])('lets %s through', (_name, path, text) => {
     const [source] = sourcesOf({ [path]: text })

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DENIALS, type DenyReason } from '../src/errors.ts'
 import { connect, exchange, type RawAnswer } from './raw-http.ts'
 import { type AuditRecord, callOf, type Server, startServer, stopServers } from './server.ts'
@@ -27,6 +27,14 @@ import {
 /** What one running server makes of exact bytes. Limits that take time are in `listen-limits.test.ts`. */
 let server: Server
 beforeAll(async () => {
+  server = await startServer()
+})
+/** Refusals of one address are sampled after the twentieth, so no server sees as many. */
+let tests = 0
+beforeEach(async () => {
+  tests += 1
+  if (tests % 12 !== 0) return
+  await server.stop()
   server = await startServer()
 })
 afterAll(stopServers)

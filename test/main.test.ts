@@ -1,12 +1,12 @@
-import { randomBytes } from 'node:crypto'
+import { createSecretKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { verifyLines } from '../src/audit/chain.ts'
 import { secretRing } from '../src/secrets.ts'
+import { linesOfBytes, verdictOf } from './audit/log.ts'
 import { misbehavingAccess, SECRET } from './misbehaving-tools.ts'
 import { production } from './production.ts'
 import { connect, exchange } from './raw-http.ts'
@@ -30,14 +30,16 @@ afterEach(stopServers)
 const codeOf = (record: AuditRecord): string => record.metadata.event_code
 const root = randomBytes(32)
 
-/** Every record of a whole run: chained, begun by `server.start`, ended by `server.stop`. */
+/** Every record of a whole run: chained, begun by `server.start`, ended by `server.stop`, all covered. */
 function expectWholeTrail(server: ServerProcess, cause: 'signal' | 'crash'): void {
-  const lines = server.stdout().trimEnd().split('\n')
-  const verdict = verifyLines(lines.map(Buffer.from), secretRing([root])('audit-mac'))
-  expect(verdict).toMatchObject({ ok: true, records: lines.length })
+  const lines = linesOfBytes(Buffer.from(server.stdout()))
+  const [key] = secretRing([root])('audit-mac')
+  const verdict = verdictOf(lines, { macKeys: new Map([[key.id, createSecretKey(key.key)]]) })
+  expect(verdict).toMatchObject({ damage: undefined, records: lines.length })
   const records = server.audited()
+  expect(codeOf(records.at(-1))).toBe('audit.checkpoint')
   expect(codeOf(records[0])).toBe('server.start')
-  expect(records.at(-1)).toMatchObject({
+  expect(records.at(-2)).toMatchObject({
     metadata: { event_code: 'server.stop' },
     status_code: cause,
   })
@@ -300,7 +302,7 @@ describe('contract: the end of the process loses no call that it accepted', () =
     expect(await readiness(server)).toMatchObject({ status: 'ok', drain: 'ok' })
     expect(await server.stop(signal)).toBe(0)
     expectWholeTrail(server, 'signal')
-    expect(server.audited()).toHaveLength(2)
+    expect(server.audited()).toHaveLength(3)
   })
 
   it.each(['legacy', 'modern'] as const)(

@@ -1,9 +1,11 @@
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { type Clock, systemClock } from '../clock.ts'
 import { Denied } from '../errors.ts'
 import type { AuditPolicy } from '../policy.ts'
 import type { SecretRing } from '../secrets.ts'
-import { createChain } from './chain.ts'
+import { type AuditRecord, createChain } from './chain.ts'
+import type { CheckpointSigner } from './checkpoint.ts'
 import { cleanText } from './clean-text.ts'
 import { toOcsf } from './ocsf.ts'
 import type { Lane, Sink } from './sink.ts'
@@ -12,9 +14,12 @@ import type { AuditEvent, AuditTrail } from './trail.ts'
 export interface AuditTrailParts {
   /** The newest root signs; the ids in the records tell which. */
   readonly ring: SecretRing
-  readonly policy: Pick<AuditPolicy, 'principal' | 'onSinkFailure'>
+  readonly policy: AuditPolicy
   readonly sink: Sink
+  /** Signs the checkpoints. Without it they carry the digest alone. */
+  readonly signer?: CheckpointSigner | undefined
   readonly product: { readonly name: string; readonly version: string }
+  readonly clock?: Clock
 }
 
 /** When a refused caller may try again, seconds. */
@@ -28,29 +33,45 @@ const BULK: ReadonlySet<AuditEvent['event']> = new Set(['request', 'authn.fail',
  *          trail, forges entries through text, or breaks the sink before acting.
  * Rule:    records are OCSF, chained by MACs (`chain.ts`), cleaned (`clean-text.ts`) and written in
  *          order (`sink.ts`). What is committed is in the sink before the caller goes on. A queue that
- *          is full loses records of its own lane only, and the next record says how many.
- * Policy:  policies/audit.yaml `principal`, `onSinkFailure`
+ *          is full loses records of its own lane only, and the next record says how many. After so
+ *          many records or seconds, and at the end, a checkpoint (`checkpoint.ts`) follows.
+ * Policy:  policies/audit.yaml `principal`, `onSinkFailure`, `checkpoint`
  * Refuses: 503 `audit.sink-broken`
  * Source:  OWASP ASVS 5.0 V16.2 to V16.5; NIST SP 800-92
  */
 export function createAuditTrail(
   parts: AuditTrailParts,
 ): AuditTrail & { /** Records lost to full queues since the start. */ dropped(): number } {
-  const { ring, policy, sink, product } = parts
+  const { ring, policy, sink, signer, product, clock = systemClock } = parts
   const [macKey] = ring('audit-mac')
   const argsKey = createSecretKey(ring('args')[0].key)
   const principalKey = createSecretKey(ring('principal')[0].key)
   const refuses = policy.onSinkFailure === 'refuse'
-  const chain = createChain({ key: macKey, writer: randomBytes(8).toString('hex') })
+  const chain = createChain({
+    key: macKey,
+    writer: randomBytes(8).toString('hex'),
+    predecessor: sink.predecessor,
+  })
   let policyDigest: string | undefined
   let dropped = 0
   let reported = 0
+  let calledOff: (() => void) | undefined
 
   /** The same subject has the same pseudonym until the root secret changes. */
   function nameOf(subject: string): string {
     return policy.principal === 'clear'
       ? cleanText(subject)
       : createHmac('sha256', principalKey).update(subject).digest('hex')
+  }
+
+  function recordOf(event: AuditEvent): AuditRecord {
+    return toOcsf(event, {
+      product,
+      time: Date.now(),
+      policyDigest,
+      dropped: dropped - reported,
+      nameOf,
+    })
   }
 
   /** @returns whether it was written; `undefined` when the lane is full. */
@@ -63,17 +84,25 @@ export function createAuditTrail(
     if (event.event === 'policy.reload' && event.outcome === 'applied') {
       policyDigest = event.to?.policies
     }
-    const line = chain(
-      toOcsf(event, {
-        product,
-        time: Date.now(),
-        policyDigest,
-        dropped: dropped - reported,
-        nameOf,
-      }),
+    const line = chain.append(recordOf(event))
+    reported = dropped
+    const written = sink.append(lane, line, urgent)
+    if (chain.uncovered() >= policy.checkpoint.records) checkpoint()
+    else calledOff ??= clock.after(policy.checkpoint.seconds * 1000, checkpoint)
+    return written
+  }
+
+  /** A lane that is full puts it off until the next record. */
+  function checkpoint(): void {
+    calledOff?.()
+    calledOff = undefined
+    if (chain.uncovered() === 0 || !sink.hasRoom('decision')) return
+    const line = chain.checkpoint(
+      (coverage) => recordOf({ ...coverage, event: 'audit.checkpoint', signer: signer?.id }),
+      signer?.seal,
     )
     reported = dropped
-    return sink.append(lane, line, urgent)
+    void sink.append('decision', line, false)
   }
 
   return {
@@ -101,7 +130,10 @@ export function createAuditTrail(
 
     ready: () => !(refuses && sink.broken()),
     dropped: () => dropped,
-    close: () => sink.close(),
+    close() {
+      checkpoint()
+      return sink.close()
+    },
   }
 }
 

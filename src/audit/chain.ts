@@ -1,145 +1,123 @@
-import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, createSecretKey } from 'node:crypto'
 import type { SubKey } from '../secrets.ts'
 
 /** One audit record before it is chained. `unmapped` must be its last member. */
 export interface AuditRecord {
+  /** Begins with `version` and `event_code`. */
   readonly metadata: Readonly<Record<string, unknown>>
   readonly [attribute: string]: unknown
   readonly unmapped: Readonly<Record<string, unknown>>
 }
 
-/** `prev` of the first record of a writer. */
-const START = '0'.repeat(64)
-const SUFFIX = /^,"mac":"([0-9a-f]{64})"\}\}\}$/
-const SUFFIX_BYTES = ',"mac":""}}}'.length + START.length
-
-/**
- * Turns records into lines that vouch for each other. Each line gets `metadata.sequence` (1, 2, 3 …
- * without a gap), `metadata.uid` and, at its very end, `unmapped.chain.{writer,key,prev,mac}`: `mac`
- * is HMAC-SHA256, hex, over the exact bytes of the line before `,"mac"`, `prev` the mac of the line
- * before, `key` the id of the sub-key. Whoever holds the log but not the key cannot edit, insert,
- * reorder or delete a line without `verifyLines` finding it.
- *
- * The chain of a record covers its bytes, not its meaning, so nobody has to agree on a canonical form.
- *
- * @returns the line, without line break. A record that cannot be serialized throws a `TypeError` and
- *   takes no sequence number.
- */
-export function createChain(options: {
-  readonly key: SubKey
-  /** Names this run of this process; a chain has one writer. */
+/** One record of a chain, by its writer, number and MAC (hex). Whoever knows it knows all before it. */
+export interface ChainHead {
   readonly writer: string
-}): (record: AuditRecord) => string {
-  const { key, writer } = options
-  const secret = createSecretKey(key.key)
-  let sequence = 0
-  let prev = START
-
-  return function chain(record) {
-    const next = sequence + 1
-    const open = JSON.stringify({
-      ...record,
-      metadata: { ...record.metadata, uid: `${writer}-${next}`, sequence: next },
-      unmapped: { ...record.unmapped, chain: { writer, key: key.id, prev } },
-    }).slice(0, -'}}}'.length)
-    prev = createHmac('sha256', secret).update(open).digest('hex')
-    sequence = next
-    return `${open},"mac":"${prev}"}}}`
-  }
-}
-
-/** What is known of a writer after its last line. */
-export interface ChainEnd {
   readonly sequence: number
   readonly mac: string
 }
 
-export type Verdict =
-  /** `ends` has the last record of each writer. */
-  | { readonly ok: true; readonly records: number; readonly ends: ReadonlyMap<string, ChainEnd> }
-  /** `line` counts from 1. */
-  | { readonly ok: false; readonly line: number; readonly problem: ChainProblem }
+/** What stood in the file before this chain. */
+export interface Predecessor {
+  /** Its last whole record; `undefined` when there is none. */
+  readonly head: ChainHead | undefined
+  /** Length of half a line behind it, as a killed process leaves; 0 when there is none. */
+  readonly tornBytes: number
+}
 
-export type ChainProblem =
-  | 'not a chained record'
-  | 'unknown key'
-  | 'mac does not match'
-  | 'out of sequence'
-  | 'previous mac does not match'
+/** What a checkpoint vouches for. */
+export interface Coverage {
+  /** The record before the checkpoint. */
+  readonly head: ChainHead
+  /** Lines under `digest`: from the checkpoint before, which is one of them, or from the first record. */
+  readonly count: number
+  /** SHA-256, hex, over these lines, each with its line feed. */
+  readonly digest: string
+}
+
+/** The lines of one run of one process. Each is returned without line break. */
+export interface Chain {
+  /** @throws {TypeError} when it cannot be serialized. It then takes no number. */
+  append(record: AuditRecord): string
+  /** Records since the last checkpoint, or since the start. */
+  uncovered(): number
+  /**
+   * Appends the record that `build` makes of what it covers.
+   *
+   * @param seal takes the line as far as the MAC covers it, and returns it with the signature in place
+   */
+  checkpoint(build: (coverage: Coverage) => AuditRecord, seal?: (open: string) => string): string
+}
+
+/** `prev` of the first record of a writer. */
+export const START = '0'.repeat(64)
 
 /**
- * Checks the lines of a log from the start of each of its writers. Lines of several writers may be
- * mixed. Takes bytes, not text: decoding would hide an edit that turns one invalid byte into another.
+ * Turns records into lines that vouch for each other. Each line begins with `metadata.uid` and
+ * `metadata.sequence` (1, 2, 3 … without a gap) and ends with `unmapped.chain.{writer,key,prev,mac}`:
+ * `mac` is HMAC-SHA256, hex, over the exact bytes of the line before `,"mac"`, `prev` the mac of the
+ * line before, `key` the id of the sub-key. The first record names what stood in the file before it,
+ * as `unmapped.predecessor`. Whoever holds the log but not the key cannot edit, insert, reorder or
+ * delete a line without `verifier.ts` finding it.
  *
- * Not checked: that the last records of a writer, or a whole writer, are still there. Compare `ends`
- * with what is known from elsewhere.
+ * The chain of a record covers its bytes, not its meaning, so nobody has to agree on a canonical form.
  */
-export function verifyLines(lines: Iterable<Buffer>, keys: readonly SubKey[]): Verdict {
-  const keyById = new Map(keys.map((key) => [key.id, key]))
-  const ends = new Map<string, ChainEnd>()
-  let records = 0
-
-  for (const line of lines) {
-    records += 1
-    const problem = verifyLine(line, keyById, ends)
-    if (problem !== undefined) return { ok: false, line: records, problem }
-  }
-  return { ok: true, records, ends }
-}
-
-function verifyLine(
-  line: Buffer,
-  keyById: ReadonlyMap<string, SubKey>,
-  ends: Map<string, ChainEnd>,
-): ChainProblem | undefined {
-  const open = line.subarray(0, Math.max(0, line.length - SUFFIX_BYTES))
-  const [, mac] = SUFFIX.exec(line.subarray(open.length).toString('latin1')) ?? []
-  const stamp = stampOf(line)
-  if (mac === undefined || stamp === undefined) return 'not a chained record'
-
-  const key = keyById.get(stamp.key)
-  if (key === undefined) return 'unknown key'
-  const expected = createHmac('sha256', key.key).update(open).digest()
-  if (!timingSafeEqual(expected, Buffer.from(mac, 'hex'))) return 'mac does not match'
-
-  const end = ends.get(stamp.writer) ?? { sequence: 0, mac: START }
-  if (stamp.sequence !== end.sequence + 1) return 'out of sequence'
-  if (stamp.prev !== end.mac) return 'previous mac does not match'
-  ends.set(stamp.writer, { sequence: stamp.sequence, mac })
-  return undefined
-}
-
-interface Stamp {
-  readonly sequence: number
+export function createChain(options: {
+  readonly key: SubKey
+  /** Names this run of this process: 16 hexadecimal digits. A chain has one writer. */
   readonly writer: string
-  readonly key: string
-  readonly prev: string
-}
+  readonly predecessor?: Predecessor | undefined
+}): Chain {
+  const { key, writer } = options
+  const secret = createSecretKey(key.key)
+  let sequence = 0
+  let prev = START
+  let digest = createHash('sha256')
+  let count = 0
+  let uncovered = 0
 
-function stampOf(line: Buffer): Stamp | undefined {
-  const record = parse(line)
-  const sequence = member(member(record, 'metadata'), 'sequence')
-  const chain = member(member(record, 'unmapped'), 'chain')
-  const writer = member(chain, 'writer')
-  const key = member(chain, 'key')
-  const prev = member(chain, 'prev')
-  return typeof sequence === 'number' &&
-    typeof writer === 'string' &&
-    typeof key === 'string' &&
-    typeof prev === 'string'
-    ? { sequence, writer, key, prev }
-    : undefined
-}
+  function opened(record: AuditRecord, next: number): string {
+    const predecessor = next === 1 ? namedPredecessor(options.predecessor) : undefined
+    return JSON.stringify({
+      ...record,
+      metadata: { uid: `${writer}-${next}`, sequence: next, ...record.metadata },
+      unmapped: { ...record.unmapped, predecessor, chain: { writer, key: key.id, prev } },
+    }).slice(0, -'}}}'.length)
+  }
 
-function parse(line: Buffer): unknown {
-  try {
-    return JSON.parse(line.toString())
-  } catch {
-    return undefined // Not JSON is not a record; the caller says so.
+  function close(open: string): string {
+    prev = createHmac('sha256', secret).update(open).digest('hex')
+    sequence += 1
+    const line = `${open},"mac":"${prev}"}}}`
+    digest.update(`${line}\n`)
+    count += 1
+    return line
+  }
+
+  return {
+    append(record) {
+      const line = close(opened(record, sequence + 1))
+      uncovered += 1
+      return line
+    },
+    uncovered: () => uncovered,
+    checkpoint(build, seal = (open) => open) {
+      const head = { writer, sequence, mac: prev }
+      const record = build({ head, count, digest: digest.copy().digest('hex') })
+      const open = seal(opened(record, sequence + 1))
+      digest = createHash('sha256')
+      count = 0
+      uncovered = 0
+      return close(open)
+    },
   }
 }
 
-function member(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null) return undefined
-  return new Map<string, unknown>(Object.entries(value)).get(name)
+/** As the record has it. @returns `undefined` when the file was empty, or is none. */
+function namedPredecessor(
+  predecessor: Predecessor | undefined,
+): Readonly<Record<string, unknown>> | undefined {
+  if (predecessor === undefined) return undefined
+  const { head, tornBytes } = predecessor
+  if (head === undefined && tornBytes === 0) return undefined
+  return { ...head, torn_bytes: tornBytes === 0 ? undefined : tornBytes }
 }

@@ -61,8 +61,16 @@ export function record(
     type_uid: kind.class * 100 + kind.activity,
     severity_id: parts.severity,
     ...parts.attributes,
+    ...repetition(request, context),
     unmapped: { ...parts.unmapped, dropped: context.dropped === 0 ? undefined : context.dropped },
   }
+}
+
+/** The newest of many alike stands for all of them. */
+function repetition(facts: RequestFacts | undefined, { time }: RecordContext): Attributes {
+  if (facts?.repeated === undefined) return {}
+  const { count, forMs } = facts.repeated
+  return { count, start_time: time - Math.round(forMs), end_time: time }
 }
 
 /**

@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readSync, write } from 'node:fs'
+import { write } from 'node:fs'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { Problems } from '../problems.ts'
+import type { Predecessor } from './chain.ts'
+import { codeOf, openTarget } from './sink-target.ts'
 
 /**
  * `decision` is for records that must not be lost; `bulk` for what anyone can cause in any number.
@@ -9,8 +10,16 @@ import { Problems } from '../problems.ts'
  */
 export type Lane = 'decision' | 'bulk'
 
+/**
+ * Why lines cannot be written: nobody reads the pipe, no space is left, the user lacks the right, the
+ * device fails, or writing takes longer than `OVERDUE_MS`.
+ */
+export type SinkFault = 'no-reader' | 'no-space' | 'no-permission' | 'device' | 'overdue' | 'other'
+
 /** Where audit lines go, in the order they are appended. */
 export interface Sink {
+  /** What the file held before. Absent where that cannot be known. */
+  readonly predecessor?: Predecessor
   /** Whether this lane takes one more line. Ask before `append`. False after `close`. */
   hasRoom(lane: Lane): boolean
   /**
@@ -43,6 +52,18 @@ const MAX_PAUSE_MS = 1000
 
 const writeTo = promisify(write)
 
+const FAULTS: ReadonlyMap<string, SinkFault> = new Map([
+  ['EPIPE', 'no-reader'],
+  ['ENXIO', 'no-reader'],
+  ['ENOSPC', 'no-space'],
+  ['EDQUOT', 'no-space'],
+  ['EFBIG', 'no-space'],
+  ['EACCES', 'no-permission'],
+  ['EPERM', 'no-permission'],
+  ['EROFS', 'no-permission'],
+  ['EIO', 'device'],
+])
+
 /** Lines that leave in one write, and the one answer for everybody who waits for them. */
 interface Group {
   readonly lines: string[]
@@ -60,11 +81,19 @@ interface Group {
  * dropped. Nothing here blocks the event loop, and there is no fsync: a written line survives the
  * process, not the machine. Ship the stream to another system for that.
  *
+ * A file that was renamed or removed is left within `LOOK_MS`, between two lines, and its path opened
+ * again: rotation needs no signal. Not covered: a file that is copied and truncated (`copytruncate`)
+ * loses what is written in between, which the chain then shows.
+ *
+ * @param changed told once when writing begins to fail, and once (without a fault) when it works again
  * @throws {Problems} when the target cannot be opened, with the code of the error but not the path,
  *   which is the value of a setting.
  */
-export function openSink(target: string): Sink {
-  const { fd, torn } = open(target)
+export function openSink(
+  target: string,
+  changed: (fault: SinkFault | undefined) => void = () => undefined,
+): Sink {
+  const output = openTarget(target)
   const waiting: Record<Lane, number> = { decision: 0, bulk: 0 }
   let filling: Group | undefined
   let leaving: Group | undefined
@@ -73,7 +102,8 @@ export function openSink(target: string): Sink {
   let broken = false
   let closed = false
 
-  function fail(): void {
+  function fail(fault: SinkFault): void {
+    if (!broken) changed(fault)
     broken = true
     leaving?.written.resolve(false)
     filling?.written.resolve(false)
@@ -84,7 +114,7 @@ export function openSink(target: string): Sink {
       lines: [],
       count: { decision: 0, bulk: 0 },
       written: Promise.withResolvers(),
-      overdue: setTimeout(fail, OVERDUE_MS).unref(),
+      overdue: setTimeout(() => fail('overdue'), OVERDUE_MS).unref(),
     }
   }
 
@@ -101,10 +131,11 @@ export function openSink(target: string): Sink {
       const group: Group = filling
       leaving = group
       filling = undefined
-      await writeAll(Buffer.from(`${group.lines.join('\n')}\n`))
+      await writeAll(`${group.lines.join('\n')}\n`)
       clearTimeout(group.overdue)
       waiting.decision -= group.count.decision
       waiting.bulk -= group.count.bulk
+      if (broken) changed(undefined)
       broken = false
       group.written.resolve(true)
     }
@@ -112,28 +143,30 @@ export function openSink(target: string): Sink {
     draining = undefined
   }
 
-  async function writeAll(bytes: Buffer): Promise<void> {
+  async function writeAll(lines: string): Promise<void> {
+    let bytes: Buffer | undefined
     let offset = 0
     let pauseMs = FIRST_PAUSE_MS
-    while (offset < bytes.length) {
+    while (bytes === undefined || offset < bytes.length) {
       try {
-        const { bytesWritten } = await writeTo(fd, bytes, offset)
+        bytes ??= Buffer.from((await output.follow()) ? `\n${lines}` : lines)
+        const { bytesWritten } = await writeTo(output.fd(), bytes, offset)
         offset += bytesWritten
       } catch (error) {
         if (codeOf(error) === 'EAGAIN') {
           await sleep(FULL_PIPE_PAUSE_MS, undefined, { ref: false })
           continue
         }
-        fail()
+        fail(FAULTS.get(codeOf(error)) ?? 'other')
         await sleep(pauseMs, undefined, { ref: false })
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)
       }
     }
   }
 
-  if (torn) draining = writeAll(Buffer.from('\n')).then(drain)
-
   return {
+    ...(output.predecessor === undefined ? {} : { predecessor: output.predecessor }),
+
     hasRoom: (lane) => !closed && waiting[lane] < LANE_LINES,
 
     append(lane, line, urgent) {
@@ -157,58 +190,7 @@ export function openSink(target: string): Sink {
       const timer = setTimeout(timeout.resolve, CLOSE_MS)
       await Promise.race([draining, timeout.promise])
       clearTimeout(timer)
-      if (draining === undefined && fd > 2) closeSync(fd)
+      if (draining === undefined) output.close()
     },
   }
-}
-
-interface Opened {
-  readonly fd: number
-  /** Whether the file ends within a line, as after a kill. */
-  readonly torn: boolean
-}
-
-/** Non-blocking: a named pipe without a reader is refused, and a full one is EAGAIN. */
-const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK
-
-function open(target: string): Opened {
-  if (target === 'stdout') return { fd: openStandard(1), torn: false }
-  if (target === 'stderr') return { fd: openStandard(2), torn: false }
-  try {
-    const fd = openSync(target, FLAGS | constants.O_CREAT, 0o600)
-    return { fd, torn: isTorn(target, fd) }
-  } catch (error) {
-    const message = `cannot be opened for appending (${codeOf(error)})`
-    throw new Problems([{ field: 'MCP_AUDIT_FILE', message }])
-  }
-}
-
-/**
- * A pipe is opened a second time, to be non-blocking here only: other processes share the flags of
- * the original. A blocking write to a full pipe holds a thread that even `process.exit` waits for.
- * What is no pipe (a file, the socket of a supervisor) or belongs to another user serves as it is.
- */
-function openStandard(fd: 1 | 2): number {
-  try {
-    return fstatSync(fd).isFIFO() ? openSync(`/dev/fd/${fd}`, FLAGS) : fd
-  } catch {
-    return fd
-  }
-}
-
-function isTorn(path: string, fd: number): boolean {
-  const stats = fstatSync(fd)
-  if (!stats.isFile() || stats.size === 0) return false
-  const reader = openSync(path, 'r')
-  try {
-    const last = Buffer.alloc(1)
-    readSync(reader, last, 0, 1, stats.size - 1)
-    return last.toString() !== '\n'
-  } finally {
-    closeSync(reader)
-  }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 }

@@ -1,5 +1,6 @@
 import type { Era, Principal } from '../context.ts'
 import type { DenyReason } from '../errors.ts'
+import type { Coverage } from './chain.ts'
 
 /** Facts of one request that every record about it carries. */
 export interface RequestFacts {
@@ -11,6 +12,8 @@ export interface RequestFacts {
   readonly credentialId: string | undefined
   /** W3C trace id and span id from `traceparent`, when it is well-formed. */
   readonly trace: { readonly traceId: string; readonly spanId: string } | undefined
+  /** The record stands for as many like it, refused in that time; see `sampling.ts`. */
+  readonly repeated?: { readonly count: number; readonly forMs: number }
 }
 
 /** The operation that a decision and its outcome are about. */
@@ -84,6 +87,11 @@ export type AuditEvent =
     }
   | { readonly event: 'server.stop'; readonly cause: 'signal' | 'crash' }
   | { readonly event: 'fault'; readonly cause: 'unhandled-rejection' | 'uncaught-exception' }
+  | (Coverage & {
+      readonly event: 'audit.checkpoint'
+      /** Id of the key that signs it; `undefined` when nothing does. */
+      readonly signer: string | undefined
+    })
   | { readonly event: 'jwks.change'; readonly issuer: string; readonly keyIds: readonly string[] }
   | Reload
 

@@ -8,6 +8,7 @@ import {
   type ServerOptions,
 } from '@modelcontextprotocol/server'
 import type { AppVariables } from '../context.ts'
+import { Denied } from '../errors.ts'
 import { serveList } from './lists.ts'
 import { type ReadParts, serveRead } from './reads.ts'
 import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
@@ -48,7 +49,7 @@ const OPTIONS = {
  */
 export function buildServer(parts: ServerParts, vars: AppVariables): Server | McpServer {
   const { identity, operation, message, hold } = vars
-  let asked: string | undefined
+  let asked: string | Denied | undefined
   // A reload changes lists. Only `subscriptions/listen` can say so; 2025 clients have no stream here.
   const list = { listChanged: vars.era === 'modern' }
   const options: ServerOptions = {
@@ -58,7 +59,9 @@ export function buildServer(parts: ServerParts, vars: AppVariables): Server | Mc
     requestState: {
       async verify(state, ctx) {
         if (operation === undefined) throw new Error('This request asks nothing')
-        asked = await parts.states.verify(state, bindingOf(identity, operation), ctx)
+        asked = await parts.states
+          .verify(state, bindingOf(identity, operation), ctx)
+          .catch(unlessRefused)
       },
     },
   }
@@ -86,6 +89,15 @@ export function buildServer(parts: ServerParts, vars: AppVariables): Server | Mc
   const { tool, headerSchema } = definition
   mcp.registerTool(tool.name, { inputSchema: headerSchema }, (_args, ctx) => call(ctx))
   return mcp
+}
+
+/**
+ * The SDK answers whatever `verify` throws with "invalid state", and the client would give up a good
+ * one. The call itself answers when that cannot be told.
+ */
+function unlessRefused(error: unknown): Denied {
+  if (error instanceof Denied) return error
+  throw error
 }
 
 /** What the SDK sends and reports quotes the request: errors leave in fixed words, reports stay here. */

@@ -8,6 +8,7 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Identity, Operation, Parsed } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
+import { Denied } from '../errors.ts'
 import type { Hold } from '../holds.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
@@ -41,7 +42,8 @@ type Answer = CallToolResult | InputRequiredResult
  * One call of a tool, from its frozen input to the result that is sent. An error reaches the caller
  * only when it is a `ToolError`: any other message may hold secrets (the SDK would send it).
  *
- * @param call `asked`: digest of the question that a verified request state says was asked
+ * @param call `asked`: digest of the question that a verified request state says was asked, or why
+ *   nothing can be said of that state now: the tool does not run then
  */
 export function callTool(
   parts: ToolCallParts,
@@ -50,7 +52,7 @@ export function callTool(
     readonly identity: Identity
     readonly operation: Operation
     readonly hold: Hold
-    readonly asked: string | undefined
+    readonly asked: string | Denied | undefined
   },
   ctx: ServerContext,
 ): Promise<Answer> {
@@ -78,6 +80,7 @@ export function callTool(
   }
 
   async function work(signal: AbortSignal): Promise<Output> {
+    if (call.asked instanceof Denied) throw call.asked
     const output = await tool.run(input, {
       principal,
       signal,
@@ -166,6 +169,7 @@ const MESSAGE_LENGTH = 1024
 function errorText(error: unknown, { facts, rule }: Operation): string {
   if (error instanceof ToolError) return error.message.slice(0, MESSAGE_LENGTH)
   const reference = `(reference ${facts.requestId})`
+  if (error instanceof Denied) return `The server cannot do this now; call again ${reference}`
   if (!(error instanceof CallEnded)) return `The tool failed ${reference}`
   if (error.end === 'shut-down') return `The server is shutting down; call again ${reference}`
   if (error.end === 'revoked') return `The credential of this call was revoked ${reference}`

@@ -1,13 +1,22 @@
 import { createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { type AuditTrailParts, createAuditTrail } from '../../src/audit/audit-trail.ts'
-import { verifyLines } from '../../src/audit/chain.ts'
 import { LANE_LINES, openSink, type Sink } from '../../src/audit/sink.ts'
 import type { AuditEvent } from '../../src/audit/trail.ts'
 import { Denied } from '../../src/errors.ts'
 import { secretRing } from '../../src/secrets.ts'
+import { testClock } from '../clock.ts'
+import {
+  headOf,
+  KEY,
+  linesOfBytes,
+  SIGNER,
+  verdictOf,
+  WITH_MAC_KEY,
+  WITH_PUBLIC_KEY,
+} from './log.ts'
 import { makePipe, openReader, temporaryFolder } from './pipe.ts'
 
 const ring = secretRing([Buffer.alloc(32, 1), Buffer.alloc(32, 2)])
@@ -56,12 +65,23 @@ const start: AuditEvent = {
   nodeVersion: 'v24',
 }
 
-function trailOver(sink: Sink, policy: Partial<AuditTrailParts['policy']> = {}) {
+const POLICY: AuditTrailParts['policy'] = {
+  principal: 'clear',
+  onSinkFailure: 'refuse',
+  checkpoint: { records: 1_000_000, seconds: 60 },
+}
+
+function trailOver(
+  sink: Sink,
+  policy: Partial<AuditTrailParts['policy']> = {},
+  parts: Partial<AuditTrailParts> = {},
+) {
   return createAuditTrail({
     ring,
-    policy: { principal: 'clear', onSinkFailure: 'refuse', ...policy },
+    policy: { ...POLICY, ...policy },
     sink,
     product: { name: 'gatehouse', version: '1.2.3' },
+    ...parts,
   })
 }
 
@@ -78,15 +98,11 @@ function memorySink() {
     broken: () => state.broken,
     close: () => Promise.resolve(),
   }
-  return { sink, state, records: () => lines.map((line) => JSON.parse(line)) }
+  return { sink, state, lines, records: () => lines.map((line) => JSON.parse(line)) }
 }
 
-function bytesOf(text: string): readonly Buffer[] {
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => Buffer.from(line))
-}
+const codesOf = (records: readonly { metadata: { event_code: string } }[]) =>
+  records.map(({ metadata }) => metadata.event_code)
 
 describe('contract: the trail', () => {
   it('writes a chain that verifies, in the order of the calls', async () => {
@@ -100,13 +116,14 @@ describe('contract: the trail', () => {
     trail.write({ event: 'server.stop', cause: 'signal' })
     await trail.close()
 
-    const lines = bytesOf(readFileSync(path, 'utf8'))
-    expect(verifyLines(lines, ring('audit-mac'))).toMatchObject({ ok: true, records: 4 })
-    expect(lines.map((line) => JSON.parse(line.toString()).metadata.event_code)).toEqual([
+    const lines = linesOfBytes(readFileSync(path))
+    expect(verdictOf(lines)).toMatchObject({ damage: undefined, records: 5 })
+    expect(codesOf(lines.map((line) => JSON.parse(line.toString())))).toEqual([
       'server.start',
       'request',
       'decision',
       'server.stop',
+      'audit.checkpoint',
     ])
   })
 
@@ -231,12 +248,136 @@ describe('threat: a flood of requests, the trail loses decisions or hides that i
     await trail.close()
     reader.close()
 
-    expect(verifyLines(bytesOf(text), ring('audit-mac'))).toMatchObject({ ok: true })
-    const records = bytesOf(text).map((line) => JSON.parse(line.toString()))
+    const lines = linesOfBytes(Buffer.from(text))
+    const verdict = verdictOf(lines)
+    expect(verdict).toMatchObject({ damage: undefined, writers: [{ dropped: 100 }] })
+    const records = lines.map((line) => JSON.parse(line.toString()))
     expect(records.at(-2)).toMatchObject({
       metadata: { event_code: 'decision', sequence: LANE_LINES + 1 },
       unmapped: { dropped: 100 },
     })
     expect(records.filter((record) => 'dropped' in record.unmapped)).toHaveLength(1)
+  })
+})
+
+describe('contract: checkpoints', () => {
+  const every = (records: number) => ({ checkpoint: { records, seconds: 60 } })
+
+  it('follow after so many records', async () => {
+    const { sink, records } = memorySink()
+    const trail = trailOver(sink, every(2))
+    for (let count = 0; count < 5; count += 1) trail.write(request)
+    expect(codesOf(records())).toEqual([
+      ...['request', 'request', 'audit.checkpoint'],
+      ...['request', 'request', 'audit.checkpoint'],
+      'request',
+    ])
+  })
+
+  it('follow after so many seconds, and only when something was written', () => {
+    const { sink, records } = memorySink()
+    const clock = testClock()
+    const trail = trailOver(sink, {}, { clock })
+    expect(clock.pending()).toBe(0)
+    trail.write(request)
+    clock.advance(59_999)
+    trail.write(request)
+    expect(records()).toHaveLength(2)
+    clock.advance(1)
+    expect(codesOf(records())).toEqual(['request', 'request', 'audit.checkpoint'])
+    expect(records()[2].unmapped.checkpoint).toMatchObject({ count: 2 })
+    clock.advance(1_000_000)
+    expect([records().length, clock.pending()]).toEqual([3, 0])
+    trail.write(request)
+    clock.advance(60_000)
+    expect(records()).toHaveLength(5)
+  })
+
+  it('count their seconds from the last one', () => {
+    const { sink, records } = memorySink()
+    const clock = testClock()
+    const trail = trailOver(sink, every(2), { clock })
+    trail.write(request)
+    clock.advance(59_999)
+    trail.write(request)
+    trail.write(request)
+    clock.advance(59_999)
+    expect(records()).toHaveLength(4)
+    clock.advance(1)
+    expect(codesOf(records()).at(-1)).toBe('audit.checkpoint')
+  })
+
+  it('end a chain, once', async () => {
+    const { sink, records } = memorySink()
+    const clock = testClock()
+    const trail = trailOver(sink, {}, { clock })
+    trail.write({ event: 'server.stop', cause: 'signal' })
+    await trail.close()
+    await trail.close()
+    expect(codesOf(records())).toEqual(['server.stop', 'audit.checkpoint'])
+    expect(clock.pending()).toBe(0)
+    const unused = memorySink()
+    await trailOver(unused.sink).close()
+    expect(unused.records()).toEqual([])
+  })
+
+  it('are verified with the public key, or are unsigned without one', async () => {
+    for (const signer of [SIGNER, undefined]) {
+      const { sink, lines } = memorySink()
+      const trail = trailOver(sink, every(2), { signer })
+      for (let count = 0; count < 5; count += 1) trail.write(request)
+      await trail.close()
+      const raws = lines.map((line) => Buffer.from(`${line}\n`))
+      expect(verdictOf(raws, WITH_MAC_KEY)).toMatchObject({ damage: undefined, records: 8 })
+      expect(verdictOf(raws, WITH_PUBLIC_KEY).damage?.kind).toBe(signer ? undefined : 'not signed')
+    }
+  })
+
+  it('wait until their queue has room', () => {
+    const { sink, state, records } = memorySink()
+    const trail = trailOver(sink, every(2))
+    trail.write(request)
+    sink.hasRoom = (lane) => lane === 'bulk'
+    trail.write(request)
+    trail.write(request)
+    expect(codesOf(records())).toEqual(['request', 'request', 'request'])
+    sink.hasRoom = () => state.room
+    trail.write(request)
+    expect(codesOf(records()).at(-1)).toBe('audit.checkpoint')
+    expect(records().at(-1).unmapped.checkpoint.count).toBe(4)
+  })
+})
+
+describe('threat: a restart, what came before it is cut off and nobody can tell', () => {
+  it('names the end of the chain before it, and half a line', async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'audit.jsonl')
+    for (const torn of ['', '{"metadata":{"uid":"']) {
+      const trail = trailOver(openSink(path))
+      trail.write(request)
+      await trail.close()
+      appendFileSync(path, torn)
+    }
+    const trail = trailOver(openSink(path))
+    await trail.commit(start)
+    await trail.close()
+    const lines = linesOfBytes(readFileSync(path))
+    const first = lines.map((line) => (line.length < 99 ? {} : JSON.parse(line.toString())))
+    const named = first.map((record) => record.unmapped?.predecessor)
+    expect(named).toEqual([
+      ...[undefined, undefined],
+      ...[{ ...headOf(lines.slice(0, 2)) }, undefined],
+      undefined,
+      ...[{ ...headOf(lines.slice(0, 4)), torn_bytes: 20 }, undefined],
+    ])
+    const verdict = verdictOf(lines)
+    expect([verdict.damage, verdict.torn]).toEqual([undefined, [{ file: 'log', line: 5 }]])
+    expect(verdictOf(lines.toSpliced(3, 1)).damage?.kind).toBe('truncated')
+  })
+
+  it('signs with the newest secret of the ring, and the older one verifies what came before', () => {
+    const { sink, records } = memorySink()
+    trailOver(sink).write(request)
+    expect(records()[0].unmapped.chain.key).toBe(KEY.id)
   })
 })

@@ -62,6 +62,34 @@ const EVENTS: readonly (readonly [string, AuditEvent])[] = [
   ['request, WebDAV', { ...nobody, ...request, httpMethod: 'PROPFIND' }],
   ['request, IPv6', { ...caller, ...request, address: '2001:db8::1' }],
   ['request, API key', { ...caller, ...request, principal: keyHolder() }],
+  [
+    'request, repeated',
+    {
+      ...nobody,
+      ...request,
+      status: 401,
+      reason: 'authenticate.missing',
+      repeated: { count: 9, forMs: 60_000 },
+    },
+  ],
+  [
+    'policy.reload',
+    {
+      event: 'policy.reload',
+      outcome: 'applied',
+      from: { policies: 'a'.repeat(64), files: 'b'.repeat(64) },
+      to: { policies: 'c'.repeat(64), files: 'b'.repeat(64) },
+    },
+  ],
+  [
+    'keys.reload, refused',
+    {
+      event: 'keys.reload',
+      outcome: 'refused',
+      from: { policies: 'a'.repeat(64), files: 'b'.repeat(64) },
+      to: undefined,
+    },
+  ],
   ['decision', { ...caller, ...operation, event: 'decision', allowed: true, reason: undefined }],
   [
     'decision, no scope',
@@ -115,6 +143,16 @@ const EVENTS: readonly (readonly [string, AuditEvent])[] = [
   ['server.stop', { event: 'server.stop', cause: 'signal' }],
   ['server.stop, crash', { event: 'server.stop', cause: 'crash' }],
   ['fault', { event: 'fault', cause: 'unhandled-rejection' }],
+  [
+    'audit.checkpoint',
+    {
+      event: 'audit.checkpoint',
+      head: { writer: 'a'.repeat(16), sequence: 7, mac: 'b'.repeat(64) },
+      count: 7,
+      digest: 'c'.repeat(64),
+      signer: 'd'.repeat(16),
+    },
+  ],
   ['jwks.change', { event: 'jwks.change', issuer: 'https://auth.example.com', keyIds: ['a'] }],
 ]
 
@@ -180,7 +218,12 @@ describe('contract: what an auditor asks is in the record', () => {
       action_id: 1,
       disposition_id: 1,
       actor: {
-        user: { uid: 'alice', type_id: 99, type: 'oauth' },
+        user: {
+          uid: 'alice',
+          type_id: 99,
+          type: 'oauth',
+          programmatic_credentials: [{ uid: 'token-1', type: 'Access Token' }],
+        },
         idp: { uid: 'https://auth.example.com' },
         app_uid: 'console',
       },
@@ -213,6 +256,23 @@ describe('contract: what an auditor asks is in the record', () => {
         actor: { user: { name: 'unknown', type_id: 0 } },
       },
     ],
+    [
+      'request, repeated',
+      { count: 9, start_time: context.time - 60_000, end_time: context.time, severity_id: 2 },
+    ],
+    [
+      'policy.reload',
+      {
+        class_uid: 0,
+        severity_id: 1,
+        status_id: 1,
+        status_code: 'applied',
+        unmapped: {
+          reload: { from: { policies: 'a'.repeat(64) }, to: { policies: 'c'.repeat(64) } },
+        },
+      },
+    ],
+    ['keys.reload, refused', { severity_id: 3, status_id: 2, status_code: 'refused' }],
     ['request, read', { activity_id: 2, type_uid: 600302 }],
     ['request, a bug', { severity_id: 3, action_id: 0, disposition_id: 27 }],
     ['request, no address', { src_endpoint: { name: 'unknown' }, api: { operation: 'http' } }],

@@ -1,10 +1,19 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { CLOSE_MS, LANE_LINES, OVERDUE_MS, openSink, type Sink } from '../../src/audit/sink.ts'
+import {
+  CLOSE_MS,
+  LANE_LINES,
+  OVERDUE_MS,
+  openSink,
+  type Sink,
+  type SinkFault,
+} from '../../src/audit/sink.ts'
+import { LOOK_MS } from '../../src/audit/sink-target.ts'
 import { Problems } from '../../src/problems.ts'
+import { headOf, logOf } from './log.ts'
 import { makePipe, openReader, type Reader, temporaryFolder } from './pipe.ts'
 
 const LINE = 'x'.repeat(1000)
@@ -225,5 +234,164 @@ describe('threat: a stalled reader of standard output, the process cannot be sto
       timeout: CLOSE_MS + 5000,
     })
     expect(readFileSync(join(folder.path, 'code'), 'utf8')).toBe('3\n')
+  })
+})
+
+describe('threat: rotation, records go to a file that is compressed, deleted or never read', () => {
+  /** A sink over a file, and a clock for how often it is looked for. */
+  function rotating(folder: { readonly path: string }) {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const path = join(folder.path, 'audit.jsonl')
+    const sink = openSink(path)
+    return { path, sink, text: (suffix = '') => readFileSync(`${path}${suffix}`, 'utf8') }
+  }
+  const write = (sink: Sink, line: string): Promise<boolean> => sink.append('decision', line, true)
+
+  it('goes on in a new file when the old one was renamed, and loses nothing', async () => {
+    using folder = temporaryFolder()
+    const { path, sink, text } = rotating(folder)
+    await write(sink, 'one')
+    renameSync(path, `${path}.1`)
+    vi.advanceTimersByTime(LOOK_MS - 1)
+    await write(sink, 'two')
+    vi.advanceTimersByTime(1)
+    await write(sink, 'three')
+    await write(sink, 'four')
+    await sink.close()
+    expect([text('.1'), text()]).toEqual(['one\ntwo\n', 'three\nfour\n'])
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+  })
+
+  it.each([
+    ['one that was made in its place', 'header\n', 'header\ntwo\n'],
+    ['one that ends within a line', 'half', 'half\ntwo\n'],
+  ])('goes on in %s', async (_name, found, left) => {
+    using folder = temporaryFolder()
+    const { path, sink, text } = rotating(folder)
+    await write(sink, 'one')
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, found)
+    vi.advanceTimersByTime(LOOK_MS)
+    await write(sink, 'two')
+    await sink.close()
+    expect([text('.1'), text()]).toEqual(['one\n', left])
+  })
+
+  it('loses no line under load while files are renamed', async () => {
+    using folder = temporaryFolder()
+    const { path, sink, text } = rotating(folder)
+    const written: Promise<boolean>[] = []
+    for (let round = 0; round < 5; round += 1) {
+      for (let count = 0; count < 200; count += 1) {
+        written.push(sink.append('bulk', `${round * 200 + count}`, true))
+      }
+      await written.at(-1)
+      renameSync(path, `${path}.${round}`)
+      vi.advanceTimersByTime(LOOK_MS)
+    }
+    await write(sink, '1000')
+    await sink.close()
+    const all = ['.0', '.1', '.2', '.3', '.4', ''].map(text).join('')
+    expect(all).toBe(Array.from({ length: 1001 }, (_, index) => `${index}\n`).join(''))
+    expect(new Set(await Promise.all(written))).toEqual(new Set([true]))
+  })
+
+  it('counts as broken while its folder is gone, and recovers', async () => {
+    using folder = temporaryFolder()
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const logs = join(folder.path, 'logs')
+    mkdirSync(logs)
+    const path = join(logs, 'audit.jsonl')
+    const sink = openSink(path)
+    await write(sink, 'one')
+    rmSync(logs, { recursive: true })
+    vi.advanceTimersByTime(LOOK_MS)
+    expect(await write(sink, 'two')).toBe(false)
+    mkdirSync(logs)
+    await vi.waitFor(() => expect(sink.broken()).toBe(false), { timeout: 5000 })
+    expect(readFileSync(path, 'utf8')).toBe('two\n')
+    await sink.close()
+  })
+})
+
+describe('contract: a sink that breaks says so once, and once when it works again', () => {
+  it('for a full disk', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const told: (SinkFault | undefined)[] = []
+    const sink = openSink('/dev/full', (reason) => told.push(reason))
+    expect(await sink.append('decision', 'one', true)).toBe(false)
+    expect(await sink.append('decision', 'two', true)).toBe(false)
+    await vi.advanceTimersByTimeAsync(OVERDUE_MS)
+    expect(told).toEqual(['no-space'])
+    const closing = sink.close()
+    await vi.advanceTimersByTimeAsync(CLOSE_MS)
+    await closing
+  })
+
+  it('for a reader that has gone and comes back, again and again', async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'pipe')
+    makePipe(path)
+    let reader = openReader(path)
+    const told: (SinkFault | undefined)[] = []
+    const sink = openSink(path, (reason) => told.push(reason))
+    for (const round of [1, 2]) {
+      reader.close()
+      expect(await sink.append('decision', `${round}`, true)).toBe(false)
+      await sink.append('bulk', 'more', true)
+      reader = openReader(path)
+      await vi.waitFor(() => expect(sink.broken()).toBe(false))
+    }
+    expect(told).toEqual(['no-reader', undefined, 'no-reader', undefined])
+    await sink.close()
+    reader.close()
+  })
+
+  it('for a reader that stalls', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'pipe')
+    makePipe(path)
+    const reader = openReader(path)
+    const told: (SinkFault | undefined)[] = []
+    const sink = openSink(path, (reason) => told.push(reason))
+    fill(sink)
+    vi.advanceTimersByTime(OVERDUE_MS)
+    expect(told).toEqual(['overdue'])
+    vi.useRealTimers()
+    await linesFrom(reader, 500)
+    await vi.waitFor(() => expect(told).toEqual(['overdue', undefined]))
+    await sink.close()
+    reader.close()
+  })
+})
+
+describe('contract: a file tells what stood in it, a pipe does not', () => {
+  it('reads the last whole record, and how much of a line follows it', async () => {
+    using folder = temporaryFolder()
+    const path = join(folder.path, 'audit.jsonl')
+    const log = logOf({ records: 200 })
+    const lookAt = async (...parts: readonly (Buffer | string)[]): Promise<Sink['predecessor']> => {
+      writeFileSync(path, Buffer.concat(parts.map((part) => Buffer.from(part))))
+      const sink = openSink(path)
+      await sink.close()
+      return sink.predecessor
+    }
+    const head = headOf(log)
+    expect(await lookAt()).toEqual({ head: undefined, tornBytes: 0 })
+    expect(await lookAt(...log)).toEqual({ head, tornBytes: 0 })
+    expect(await lookAt(...log, 'torn')).toEqual({ head, tornBytes: 4 })
+    expect(await lookAt(...log, 'no record\n', '\n')).toEqual({ head, tornBytes: 0 })
+    expect(await lookAt('no record\n', 'torn')).toEqual({ head: undefined, tornBytes: 4 })
+    expect(await lookAt('torn')).toEqual({ head: undefined, tornBytes: 4 })
+    expect(await lookAt('\n'.repeat(100_000))).toEqual({ head: undefined, tornBytes: 0 })
+  })
+
+  it('knows nothing of a pipe', async () => {
+    using folder = temporaryFolder()
+    const { reader, sink } = pipe(folder)
+    expect('predecessor' in sink).toBe(false)
+    await sink.close()
+    reader.close()
   })
 })

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,6 +27,15 @@ const otherKey = file('other-mac', `${OTHER_KEY.key.toString('base64')}\n`)
 const publicPem = String(createPublicKey(PRIVATE_KEY).export({ type: 'spki', format: 'pem' }))
 const publicKey = file('public.pem', publicPem)
 const privateKey = file('private.pem', String(PRIVATE_KEY.export({ type: 'pkcs8', format: 'pem' })))
+const otherKind = file(
+  'p256.pem',
+  String(
+    generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({
+      type: 'spki',
+      format: 'pem',
+    }),
+  ),
+)
 const whole = file('whole.jsonl', log)
 const { sequence: last, mac } = headOf(log)
 
@@ -180,6 +189,11 @@ describe('threat: a verification that verifies nothing, an auditor signs off a f
     ['a key in another spelling', ['--mac-key', file('odd', ` ${KEY.key.toString('base64')}\n`)]],
     ['a public key as MAC key', ['--mac-key', publicKey]],
     ['a private key as public key', ['--public-key', privateKey]],
+    [
+      'a private key as public key, beside a MAC key',
+      ['--mac-key', macKey, '--public-key', privateKey],
+    ],
+    ['a public key of another kind', ['--public-key', otherKind]],
     ['text as public key', ['--public-key', macKey]],
     ['a head without mac', ['--mac-key', macKey, '--head', `${WRITER}:1`]],
     ['a file of other heads', ['--mac-key', macKey, '--heads', publicKey]],

@@ -11,6 +11,7 @@ import { callOf, type Server, startServer, stopServers } from '../server.ts'
 import {
   type Attempt,
   attempt,
+  BEHIND_PROXY,
   CANARY,
   type ExpectedRefusal,
   eventOf,
@@ -33,11 +34,14 @@ const expired = createKey('expired', 'mcp:use', Date.now() - 2 * DAY_MS)
 let server: Server
 /** Takes keys in `X-API-Key` as well. */
 let withHeader: Server
+/** Trusts no proxy. */
+let direct: Server
 beforeAll(async () => {
   changeKey('revoked', { revokedAt: new Date().toISOString() })
   changeKey('foreign', { allowedCidrs: ['203.0.113.0/24'] })
-  const options = { env: { MCP_API_KEYS_FILE: file }, policies: NO_LIMITS }
+  const options = { env: { ...BEHIND_PROXY, MCP_API_KEYS_FILE: file }, policies: NO_LIMITS }
   server = await startServer(options)
+  direct = await startServer({ ...options, env: { MCP_API_KEYS_FILE: file } })
   withHeader = await startServer({
     ...options,
     policies: [...NO_LIMITS, ['auth.yaml', 'header: null', 'header: X-API-Key']],
@@ -176,7 +180,7 @@ describe('threat: a key that is guessed, changed, dead or of somewhere else', ()
     'True-Client-IP: 203.0.113.5',
     'CF-Connecting-IP: 203.0.113.5',
   ])('does not take the word of a stranger for its network: %s', async (line) => {
-    await refuses(server, [bearer(foreign), line], rejected('address'))
+    await refuses(direct, [bearer(foreign), line], rejected('address'))
   })
 })
 

@@ -22,6 +22,7 @@ import type { RawAnswer } from '../raw-http.ts'
 import { callOf, type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
 import {
   attempt,
+  BEHIND_PROXY,
   CANARY,
   eventOf,
   expectRefused,
@@ -50,7 +51,7 @@ let server: Server
 beforeAll(async () => {
   ;[issuer, plain] = await Promise.all([startIssuer(), startIssuer()])
   server = await startServer({
-    env: { MCP_SECRET: root.toString('base64') },
+    env: { ...BEHIND_PROXY, MCP_SECRET: root.toString('base64') },
     policies: [...NO_LIMITS, issuersOf([issuer, 'dpop'], [plain, 'none'])],
   })
 })

@@ -302,7 +302,10 @@ describe('contract: a client secret is replaced without a restart', () => {
     const issuer = await startIntrospectionServer()
     const clientSecretFile = fileOf('old')
     const introspection = { endpoint: issuer.endpoint, clientId: 'gatehouse', clientSecretFile }
-    const server = await startServer({ policies: [issuers(asked(issuer, introspection))] })
+    const server = await startServer({
+      env: BEHIND_PROXY,
+      policies: [issuers(asked(issuer, introspection))],
+    })
     await attempt(server, bearer(`${CANARY}-1`))
     expect(authorizationOf(issuer)).toBe(basic('gatehouse:old'))
 

@@ -8,7 +8,15 @@ import { type ConnectionOptions, TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type RawAnswer } from '../raw-http.ts'
 import { type PolicyEdit, type Server, spawnServer, startServer, stopServers } from '../server.ts'
-import { attempt, CANARY, eventOf, NO_LIMITS, recordsOf, resultOf } from './attempt.ts'
+import {
+  attempt,
+  BEHIND_PROXY,
+  CANARY,
+  eventOf,
+  NO_LIMITS,
+  recordsOf,
+  resultOf,
+} from './attempt.ts'
 import { type Issuer, jws, type Members, startIssuer } from './issuer.ts'
 import { bearer } from './target.ts'
 
@@ -32,7 +40,7 @@ let server: Server
 beforeAll(async () => {
   ;[issuer, plain] = await Promise.all([startIssuer(), startIssuer()])
   server = await startServer({
-    env: { ...TLS_FILES, MCP_TLS_CLIENT_CA_FILE: authorities },
+    env: { ...BEHIND_PROXY, ...TLS_FILES, MCP_TLS_CLIENT_CA_FILE: authorities },
     policies: [...NO_LIMITS, issuersPolicy()],
   })
 })

@@ -7,7 +7,15 @@ import {
 } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
-import { attempt, eventOf, expectRefused, NO_LIMITS, recordsOf, resultOf } from './attempt.ts'
+import {
+  attempt,
+  BEHIND_PROXY,
+  eventOf,
+  expectRefused,
+  NO_LIMITS,
+  recordsOf,
+  resultOf,
+} from './attempt.ts'
 import { type AuthorizationServer, startAuthorizationServer } from './authorization-server.ts'
 import { person } from './browser.ts'
 import { bearer, issuersPolicy } from './target.ts'
@@ -18,7 +26,10 @@ let issuer: AuthorizationServer
 let server: Server
 beforeAll(async () => {
   issuer = await startAuthorizationServer()
-  server = await startServer({ policies: [...NO_LIMITS, issuersPolicy([issuer])] })
+  server = await startServer({
+    env: BEHIND_PROXY,
+    policies: [...NO_LIMITS, issuersPolicy([issuer])],
+  })
 })
 afterAll(async () => {
   await stopServers()
@@ -94,7 +105,7 @@ describe('threat: policy takes tokens of any type, and those of a client for its
       why: 'of the test',
     }
     const edit: PolicyEdit = ['auth.yaml', 'issuers: []', `issuers: ${JSON.stringify([careless])}`]
-    const target = await startServer({ policies: [...NO_LIMITS, edit] })
+    const target = await startServer({ env: BEHIND_PROXY, policies: [...NO_LIMITS, edit] })
     const { id_token = '' } = await tokensFor(target.url)
     const answer = await attempt(target, bearer(id_token))
     expect(answer.status).toBe(403)

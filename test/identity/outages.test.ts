@@ -10,7 +10,15 @@ import { expectRefused } from '../expect-refused.ts'
 import { httpServer, json, type TestServer } from '../http-server.ts'
 import type { RawAnswer } from '../raw-http.ts'
 import { type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
-import { attempt, CANARY, eventOf, NO_LIMITS, recordsOf, resultOf } from './attempt.ts'
+import {
+  attempt,
+  BEHIND_PROXY,
+  CANARY,
+  eventOf,
+  NO_LIMITS,
+  recordsOf,
+  resultOf,
+} from './attempt.ts'
 import {
   type Issuer,
   jwksOf,
@@ -45,7 +53,10 @@ async function serverFor(
   issuers: readonly { readonly url: string }[],
   edits = IMPATIENT,
 ): Promise<Server> {
-  const server = await startServer({ policies: [...edits, issuersPolicy(issuers)] })
+  const server = await startServer({
+    env: BEHIND_PROXY,
+    policies: [...edits, issuersPolicy(issuers)],
+  })
   onTestFinished(async () => {
     await server.stop('SIGKILL')
   })
@@ -323,7 +334,10 @@ describe('threat: an issuer that lies, its keys or the server itself are taken o
       lies.set(`lie-${index}`, lie)
     })
     const issuers = [...lies.keys()].map((name) => ({ url: `${liar.origin}/${name}` }))
-    server = await startServer({ policies: [...IMPATIENT, issuersPolicy(issuers)] })
+    server = await startServer({
+      env: BEHIND_PROXY,
+      policies: [...IMPATIENT, issuersPolicy(issuers)],
+    })
   })
   afterAll(() => liar.down())
 

@@ -1,7 +1,7 @@
 // optional: oauth
 
 import { type PolicyEdit, type Server, startServer, stopServers } from '../server.ts'
-import { type Attempt, attempt, expectRefused, NO_LIMITS } from './attempt.ts'
+import { type Attempt, attempt, BEHIND_PROXY, expectRefused, NO_LIMITS } from './attempt.ts'
 import {
   type Issuer,
   jws,
@@ -33,7 +33,10 @@ export interface Target extends AsyncDisposable {
 
 export async function startTarget(): Promise<Target> {
   const [issuer, other] = await Promise.all([startIssuer(), startIssuer()])
-  const server = await startServer({ policies: [...NO_LIMITS, issuersPolicy([issuer, other])] })
+  const server = await startServer({
+    env: BEHIND_PROXY,
+    policies: [...NO_LIMITS, issuersPolicy([issuer, other])],
+  })
 
   function claims(changes: Members = {}): Members {
     return {
