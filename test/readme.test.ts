@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { hash } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
   cpSync,
@@ -12,10 +12,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import packageJson from '../package.json' with { type: 'json' }
+import type { Identity } from '../src/context.ts'
+import { denyList } from '../src/deny-list.ts'
 import { tools } from '../src/tools/index.ts'
-import { spawnServer, stopServers } from './server.ts'
+import { spawnServer, startServer, stopServers } from './server.ts'
 import { ROOT, textOf } from './source-tree.ts'
 
 const README = textOf('README.md')
@@ -137,6 +139,21 @@ const CLIENT = 'npm run client -- http://127.0.0.1:3000/mcp'
 const CREATE =
   "npm run keys -- create --name ci --scopes 'mcp:use documents:process' --days 90 --file keys.json"
 
+const DERIVE = 'npm run --silent keys -- derive audit-mac > mac-key'
+const VERIFY = 'npm run audit -- verify --mac-key mac-key audit.jsonl'
+
+/** Both commands, on the trail of a server that has run. */
+async function deriveAndVerify(): Promise<void> {
+  const env = { MCP_SECRET: randomBytes(32).toString('base64') }
+  const log = join(copy, 'audit.jsonl')
+  rmSync(log, { force: true })
+  const server = await startServer({ env: { ...env, MCP_AUDIT_FILE: log } })
+  await server.call('echo', { text: 'hello' })
+  expect(await server.stop()).toBe(0)
+  await screenOf(DERIVE, env)
+  expect(await screenOf(VERIFY)).toMatch(/\b[5-9] records\b/)
+}
+
 /** Every command that README.md shows, and how it is proven. `npm ci` has run before any test does. */
 const PROOFS = new Map<string, (command: string) => Promise<void>>([
   [
@@ -201,6 +218,17 @@ const PROOFS = new Map<string, (command: string) => Promise<void>>([
       expect(screen).toMatch(/ live .* ci +ci +mcp:use documents:process$/m)
     },
   ],
+  [
+    'npm run audit -- show audit.dev.jsonl',
+    async (command) => {
+      await onServer(`${CLIENT} call echo --args '{"text":"hello"}' --key "$KEY"`)
+      await vi.waitFor(async () =>
+        expect(await screenOf(command)).toMatch(/ decision +tools\/call +echo +allowed /),
+      )
+    },
+  ],
+  [DERIVE, deriveAndVerify],
+  [VERIFY, deriveAndVerify],
 ])
 
 describe('contract: what README.md shows works', () => {
@@ -210,6 +238,7 @@ describe('contract: what README.md shows works', () => {
     expect(others.map(({ text }) => text.split('\n')[0])).toEqual([
       '// src/tools/count-words.ts',
       '# policies/access.yaml, under tools:',
+      '{',
     ])
     expect(README.match(/^ *(```|~~~)/gm)).toHaveLength(blocks.length * 2)
   })
@@ -222,6 +251,34 @@ describe('contract: what README.md shows works', () => {
     })
     const call = `${CLIENT} call count_words --args '{"text":"two  words"}' --key "$KEY"`
     expect(await onServer(call)).toMatch(/^\[2\/2\] Counted\nwords: 2$/m)
+  })
+
+  it('the deny list is read, and shuts out whom it names', () => {
+    const [example] = blocks.filter(({ language }) => language === 'json')
+    const file = join(copy, 'denied.json')
+    writeFileSync(file, example?.text ?? '')
+    const { denies } = denyList(file)
+    const of = (issuer: string, subject: string, credentialId: string | null): Identity => ({
+      principal: {
+        kind: 'oauth',
+        issuer,
+        client: '',
+        subject,
+        scopes: [],
+        roles: [],
+        tenant: null,
+      },
+      credentialDigest: '',
+      credentialId,
+      expiresAt: null,
+      claims: {},
+    })
+    const issuer = 'https://auth.example.com'
+    expect(denies(of(issuer, 'mallory', null))).toBe(true)
+    expect(denies(of('https://other.example.com', 'mallory', null))).toBe(false)
+    expect(denies(of(issuer, 'alice', '7f21…'))).toBe(true)
+    expect(denies(of('https://other.example.com', 'alice', '7f21…'))).toBe(false)
+    expect(denies(of('https://other.example.com', 'alice', '0b5c…'))).toBe(true)
   })
 
   it('the tool without its entry stops the start', async () => {
