@@ -61,11 +61,7 @@ function tlsServer(settings: ServerOptions, tls: TlsFiles): TlsServer {
  *
  * @throws {Problems} when the files are not a certificate, its key, and authorities.
  */
-export function secureContext({
-  certFile,
-  keyFile,
-  clientCaFile,
-}: TlsFiles): SecureContextOptions & {
+function secureContext({ certFile, keyFile, clientCaFile }: TlsFiles): SecureContextOptions & {
   readonly requestCert?: true
   readonly rejectUnauthorized?: true
 } {
