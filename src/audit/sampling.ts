@@ -26,8 +26,8 @@ interface Window {
 
 /**
  * Threat:  A flood of refused requests buries what matters in the trail, or fills the disk it is on.
- * Rule:    of refusals of callers that nobody knows, the first 20 for an address (IPv6: a /64), kind
- *          and reason are on record one by one. From then on they are counted, and the count is on
+ * Rule:    of refusals of callers that nobody knows, the first 20 for an address (IPv6: a /64), kind,
+ *          reason and cause are on record one by one. From then on they are counted, and the count is on
  *          record once a minute (`count`, `start_time`, `end_time`), until a minute passes without
  *          any. Nothing is dropped silently: the sum of all counts is the number of refusals, also
  *          when the table is full and when the process ends.
@@ -80,7 +80,8 @@ export function sampled(trail: AuditTrail, clock: Clock): AuditTrail {
         trail.write(event)
         return
       }
-      const name = JSON.stringify([event.event, event.reason, networkOf(event.address)])
+      const cause = event.event === 'authn.fail' ? event.cause : undefined
+      const name = JSON.stringify([event.event, event.reason, cause, networkOf(event.address)])
       const window = windows.get(name) ?? begun(event, 0)
       window.latest = event
       if (window.seen < ONE_BY_ONE) {

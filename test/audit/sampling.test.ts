@@ -137,23 +137,26 @@ describe('threat: a flood of refused requests, it buries what matters or fills t
 })
 
 describe('threat: sampling hides something, an attacker floods to go unseen', () => {
-  it('counts each address, reason and kind by itself', () => {
+  it('counts each address, reason, kind and cause by itself', () => {
     const at = setUp()
     times(25, () => at.refuse())
     const before = at.written.length
     at.refuse('authenticate.missing', { address: '192.0.2.2' })
     at.refuse('host-guard.not-allowed')
-    at.trail.write({
-      event: 'authn.fail',
-      requestId: 'other',
-      address: '192.0.2.1',
-      principal: undefined,
-      credentialId: undefined,
-      trace: undefined,
-      reason: 'authenticate.rejected',
-      cause: 'signature',
-    })
-    expect(at.written).toHaveLength(before + 3)
+    const fail = (cause: string): void =>
+      at.trail.write({
+        event: 'authn.fail',
+        requestId: 'other',
+        address: '192.0.2.1',
+        principal: undefined,
+        credentialId: undefined,
+        trace: undefined,
+        reason: 'authenticate.rejected',
+        cause,
+      })
+    times(20, () => fail('unknown'))
+    fail('revoked')
+    expect(at.written).toHaveLength(before + 2 + 21)
   })
 
   it('writes every record of a caller who is known, refused or not', () => {

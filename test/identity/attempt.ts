@@ -24,6 +24,11 @@ export interface Attempt {
   readonly target?: string
   /** `whoami` when left out. */
   readonly body?: string
+  /**
+   * Address that the proxy names; one of its own when left out. Refusals of one address are sampled,
+   * so the record of an attempt that names one is not waited for.
+   */
+  readonly from?: string
 }
 
 const WHOAMI = callOf('whoami', {})
@@ -37,7 +42,7 @@ let attempts = 0
 
 /** Sends one call and waits until it is on record. */
 export async function attempt(server: Server, call: Attempt): Promise<RawAnswer> {
-  const { lines = [], method = 'POST', target = '/mcp', body = WHOAMI } = call
+  const { lines = [], method = 'POST', target = '/mcp', body = WHOAMI, from } = call
   using connection = connect(server)
   attempts += 1
   connection.write(
@@ -47,14 +52,14 @@ export async function attempt(server: Server, call: Attempt): Promise<RawAnswer>
       'Content-Type: application/json',
       'Accept: application/json, text/event-stream',
       `Content-Length: ${Buffer.byteLength(body)}`,
-      `X-Forwarded-For: 198.18.${attempts >> 8}.${attempts & 255}`,
+      `X-Forwarded-For: ${from ?? `198.18.${attempts >> 8}.${attempts & 255}`}`,
       ...lines,
       '',
       body,
     ].join('\r\n'),
   )
   const answer = await connection.answer()
-  await recordsOf(server, answer)
+  if (from === undefined) await recordsOf(server, answer)
   return answer
 }
 
