@@ -65,7 +65,8 @@ export function decodeToken(token: string): {
 /** @returns `undefined` for what is too long, ambiguous, or not a JWT signed without extensions. */
 export function readJwt(jwt: string, maxBytes: number): Decoded | undefined {
   if (jwt.length > maxBytes || !isJwtShaped(jwt)) return undefined
-  if (!jwt.split('.', 2).every(isUnambiguous)) return undefined
+  const parts = jwt.split('.')
+  if (!parts.every(isCanonical) || !parts.slice(0, 2).every(isUnambiguous)) return undefined
   let decoded: Decoded
   try {
     decoded = { header: decodeProtectedHeader(jwt), payload: decodeJwt(jwt) }
@@ -78,19 +79,26 @@ export function readJwt(jwt: string, maxBytes: number): Decoded | undefined {
   return header.kid === undefined || typeof header.kid === 'string' ? decoded : undefined
 }
 
+/** One token has one spelling: no bits that decoding drops (RFC 4648 §3.5). */
+function isCanonical(part: string): boolean {
+  return Buffer.from(part, 'base64url').toString('base64url') === part
+}
+
 /**
  * Whether a part holds JSON that every parser reads alike, so that a proxy in front sees no other
- * claims: strict UTF-8, no member twice (RFC 7515 §4, RFC 7519 §4), no `__proto__`.
+ * claims: strict UTF-8 without a byte order mark, no member twice (RFC 7515 §4, RFC 7519 §4), no `__proto__`.
  */
 function isUnambiguous(part: string): boolean {
   try {
-    return scanJson(strictUtf8.decode(Buffer.from(part, 'base64url')), MAX_DEPTH) === undefined
+    const text = strictUtf8.decode(Buffer.from(part, 'base64url'))
+    return !text.startsWith(BYTE_ORDER_MARK) && scanJson(text, MAX_DEPTH) === undefined
   } catch {
     return false // Not UTF-8.
   }
 }
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
+const BYTE_ORDER_MARK = '\ufeff'
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** What a token says, and the key that has signed it. */
 export type Verification = Pick<JWTVerifyResult & ResolvedKey, 'payload' | 'key'>

@@ -191,6 +191,18 @@ describe('contract: keys rotate', () => {
     expect(await Promise.all([works(old.key, end), works(key, end)])).toEqual([false, true])
   })
 
+  it('makes a key that lives as long again when one in its overlap is rotated once more', () => {
+    const { id } = made()
+    const [before] = records()
+    expect(on('rotate', id, '--overlap-hours', '1').code).toBe(0)
+    expect(on('rotate', id).code).toBe(0)
+    expect(
+      records()
+        .map(({ expiresAt }) => expiresAt)
+        .slice(1),
+    ).toEqual([before?.expiresAt, before?.expiresAt])
+  })
+
   it.each([
     ['1', HOUR_MS],
     ['720', 720 * HOUR_MS],

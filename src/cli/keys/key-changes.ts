@@ -68,7 +68,7 @@ export function rotated(
   if (old.revokedAt !== null) throw refused('is revoked: make a new key with create')
   if (expiresAtMs <= nowMs) throw refused('has expired: make a new key with create')
 
-  const lifeDays = Math.ceil((expiresAtMs - Date.parse(old.createdAt)) / DAY_MS)
+  const lifeDays = Math.max(...records.filter(isAlike(old)).map(lifeDaysOf))
   const days = options.days ?? Math.min(lifeDays, maxDays)
   const endMs = nowMs + overlapHours * HOUR_MS
   const ending = endMs < expiresAtMs ? { ...old, expiresAt: at(endMs) } : old
@@ -79,6 +79,15 @@ export function rotated(
     ...next,
     sentences: [`Key ${id} ends ${ending.expiresAt} (${before}).`, ...next.sentences],
   }
+}
+
+/** A key that is in its overlap ends early: how long it was made to live, its successor shows. */
+function isAlike({ name, subject }: KeyRecord): (record: KeyRecord) => boolean {
+  return (record) => record.name === name && record.subject === subject
+}
+
+function lifeDaysOf({ createdAt, expiresAt }: KeyRecord): number {
+  return Math.ceil((Date.parse(expiresAt) - Date.parse(createdAt)) / DAY_MS)
 }
 
 /** Ends a key now. One that is revoked stays revoked since when it was. */
