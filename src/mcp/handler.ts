@@ -8,6 +8,7 @@ import type { Rules } from '../access/rules.ts'
 import type { AppEnv, AppVariables } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
 import type { Changes } from './changes.ts'
+import { endingStream } from './ending-stream.ts'
 import { plainRefusal } from './refusal.ts'
 import { buildServer, type ServerParts } from './server.ts'
 
@@ -91,18 +92,6 @@ export function createMcp(options: McpOptions): Mcp {
       await Promise.all([plain.close(), streaming.close()])
     },
   }
-}
-
-/** The request of a stream that ends at its age, or with the credential that opened it. */
-function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
-  const { url, method, headers, signal } = c.req.raw
-  const { expiresAt } = c.get('identity')
-  const leftMs = expiresAt === null ? Number.POSITIVE_INFINITY : expiresAt * 1000 - Date.now()
-  const ageMs = Math.max(0, Math.min(streamSeconds * 1000, leftMs))
-  const ended = new AbortController()
-  c.get('hold').onEnd(() => ended.abort())
-  const ending = AbortSignal.any([signal, ended.signal, AbortSignal.timeout(ageMs)])
-  return new Request(url, { method, headers, signal: ending })
 }
 
 /** The identity as the SDK knows it: a digest stands in for the token. */
