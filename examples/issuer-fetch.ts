@@ -24,8 +24,9 @@ export class IssuerRefused extends Error {
  *
  * Threat:  a server names an issuer, and an issuer its endpoints. A bad one sends secrets over an open
  *          network, or this client against a service on the person's own machine.
- * Rule:    https, or http on loopback; loopback only when the MCP server itself is there. No header
- *          of the MCP request, so no key, comes here.
+ * Rule:    https, or http on loopback; loopback only when the MCP server itself is there. A redirect
+ *          fails, unless the SDK asks for it, which then follows it within one origin. No header of
+ *          the MCP request, so no key, comes here.
  *          Not covered: https services of a private network, which may be the issuer's right place.
  * Refuses: 4, before anything is sent
  * Source:  MCP 2026-07-28 Authorization, Communication Security; Security Best Practices, SSRF
@@ -38,7 +39,8 @@ export function issuerFetch(server: URL, cancelled: AbortSignal): FetchLike {
   return async (input, init) => {
     const url = assertIssuerUrl(new URL(input), server)
     const limits = [cancelled, AbortSignal.timeout(TIMEOUT_MS)]
-    const response = await fetch(url, { ...init, signal: AbortSignal.any(limits) })
+    const signal = AbortSignal.any(limits)
+    const response = await fetch(url, { redirect: 'error', ...init, signal })
     if (init?.method !== 'POST' || response.ok) return response
     if (response.status === 429 || response.status >= 500) throw unavailable(response)
     const body = errorBody.safeParse(await response.json().catch(() => undefined))

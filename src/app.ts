@@ -15,6 +15,7 @@ import { hostGuard } from './controls/host-guard.ts'
 import { type AllowedOrigin, originGuard } from './controls/origin-guard.ts'
 import { parseMessage } from './controls/parse-message.ts'
 import { principalLimit } from './controls/principal-limit.ts'
+import { type ProtocolGuardOptions, protocolGuard } from './controls/protocol-guard.ts'
 import { requestId } from './controls/request-id.ts'
 import { type Routes, rawPath, route } from './controls/route.ts'
 import { securityHeaders } from './controls/security-headers.ts'
@@ -25,6 +26,7 @@ import type { Handle } from './mcp/handler.ts'
 import type { LimitsPolicy } from './policy.ts'
 import type { SlotTables } from './slots.ts'
 import type { Store } from './stores/store.ts'
+import type { Telemetry } from './telemetry/telemetry.ts' // optional: telemetry
 
 export interface AppParts {
   readonly trail: AuditTrail
@@ -44,13 +46,15 @@ export interface AppParts {
   readonly credentials: Omit<AuthenticateOptions, 'store' | 'limits' | 'trail'> & {
     readonly authenticator: Pick<Authenticator, 'verify' | 'recall'>
   }
-  readonly access: Omit<AuthorizeOptions, 'trail' | 'eraOf'>
-  readonly mcp: { readonly handle: Handle; readonly eraOf: AuthorizeOptions['eraOf'] }
+  readonly protocol: ProtocolGuardOptions
+  readonly access: Omit<AuthorizeOptions, 'trail'>
+  readonly telemetry: Telemetry['middleware'] // optional: telemetry
+  readonly handle: Handle
 }
 
 /** The way of a request, top to bottom. The order is part of the security contract. */
 export function createApp(parts: AppParts): Hono<AppEnv> {
-  const { trail, store, slotsOf, limits, credentials, access, mcp } = parts
+  const { trail, store, slotsOf, limits, credentials, access } = parts
   const headersForOrigin = corsHeaders(parts.allowedOrigin)
   const isKnown = isKnownCaller(credentials.authenticator, credentials.keyHeader)
   const app = new Hono<AppEnv>({
@@ -72,9 +76,11 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.use(credentialWatch(parts.holds))
   app.use(principalLimit(store, limits, slotsOf))
   app.use(parseMessage(limits))
-  app.use(authorize({ ...access, trail, eraOf: mcp.eraOf }))
+  app.use(parts.telemetry) // optional: telemetry
+  app.use(protocolGuard(parts.protocol))
+  app.use(authorize({ ...access, trail }))
   app.use(callLimit(store, limits, access.rules, slotsOf))
-  app.post('/mcp', mcp.handle)
+  app.post('/mcp', parts.handle)
 
   return app
 }

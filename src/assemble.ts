@@ -12,8 +12,8 @@ import { denyList } from './deny-list.ts'
 import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
 import type { DenyReason } from './errors.ts'
 import type { LastingParts } from './lasting.ts'
-import { paramHeaders } from './mcp/definitions.ts'
-import { eraOf } from './mcp/era.ts'
+import { parametersInHeaders, paramHeaders } from './mcp/definitions.ts'
+import { eraReader } from './mcp/era.ts'
 import type { Policies } from './policy.ts'
 import { Problems } from './problems.ts'
 import { insured } from './stores/insurance.ts'
@@ -98,14 +98,16 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
       baseScope: auth.baseScope,
       challenge: (needed) => challenge(metadata, needed, 'insufficient_scope'),
     },
-    mcp: {
-      eraOf,
-      handle: mcp.under({
-        rules,
-        resultBytes: limits.result.bytes,
-        streamSeconds: limits.timeouts.streamSeconds,
-      }),
+    protocol: {
+      eraOf: eraReader(http.protocol.legacy),
+      parameters: parametersInHeaders(definitions),
     },
+    telemetry: lasting.telemetry.middleware, // optional: telemetry
+    handle: mcp.under({
+      rules,
+      resultBytes: limits.result.bytes,
+      streamSeconds: limits.timeouts.streamSeconds,
+    }),
   }
   return {
     policies,

@@ -55,7 +55,7 @@ export const environment = z.object({
   HOST: address.default('127.0.0.1'),
   /** Port of the public listener; 0 means a free port. */
   PORT: integer(0, 65_535).default(3000),
-  /** Address of the admin listener, which serves /livez and /readyz without authentication. */
+  /** Address of the admin listener: probes and metrics, without authentication. */
   ADMIN_HOST: address.default('127.0.0.1'),
   /** Port of the admin listener; 0 means a free port. */
   ADMIN_PORT: integer(0, 65_535).default(9090),
@@ -94,6 +94,8 @@ export const environment = z.object({
   MCP_TRUSTED_PROXIES: cidrs.default([]).readonly(),
   /** State that processes share: redis:// or rediss:// URL, or REDIS_URL_FILE. */ // optional: redis
   REDIS_URL: redisUrl.optional(), // optional: redis
+  /** The trace that a caller names becomes that of its request. False: it is only linked. */ // optional: telemetry
+  MCP_TRUST_TRACE_CONTEXT: flag.default(false), // optional: telemetry
   /** File that the audit trail is appended to. Standard output when not set. */
   MCP_AUDIT_FILE: z.string().optional(),
   /**
@@ -140,6 +142,7 @@ export interface Config {
   /** CIDRs of the proxies whose `X-Forwarded-For` is read. Empty: only the TCP peer counts. */
   readonly trustedProxies: readonly string[]
   readonly redisUrl: string | undefined // optional: redis
+  readonly trustTraceContext: boolean // optional: telemetry
   /** `undefined` means standard output. */
   readonly auditFile: string | undefined
   readonly auditSigningKeyFile: string | undefined
@@ -215,6 +218,7 @@ function configOf(settings: Settings): Config {
         : Object.freeze({ certFile, keyFile, clientCaFile: settings.MCP_TLS_CLIENT_CA_FILE }),
     trustedProxies: settings.MCP_TRUSTED_PROXIES,
     redisUrl: settings.REDIS_URL, // optional: redis
+    trustTraceContext: settings.MCP_TRUST_TRACE_CONTEXT, // optional: telemetry
     auditFile: settings.MCP_AUDIT_FILE,
     auditSigningKeyFile: settings.MCP_AUDIT_SIGNING_KEY_FILE,
     drainSeconds: settings.MCP_DRAIN_SECONDS,

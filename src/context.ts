@@ -2,7 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Rule } from './access/rules.ts'
 import type { OperationFacts, RequestFacts } from './audit/trail.ts'
 import type { Credential } from './auth/strategy.ts'
-import type { DenyReason } from './errors.ts'
+import type { RefusalName } from './errors.ts'
 import type { Hold } from './holds.ts'
 import type { RawHeaders } from './raw-headers.ts'
 
@@ -81,16 +81,22 @@ export interface AppVariables {
   clientCertificate: string | undefined
   /** Path of the request target, raw: no decoding, no normalisation, no query. */
   path: string
+  /** Whether the client takes its answer more slowly than it is written. */
+  isBehind: () => boolean
   /** The refusal, if there was one; read by the access record. */
-  denied: DenyReason | undefined
+  denied: RefusalName | undefined
   identity: Identity
   /** `undefined` for an anonymous caller. Its token is in memory while the answer is open. */
   credential: Credential | undefined
   /** Tells when the credential of this request no longer holds. */
   hold: Hold
+  /** Gives the slot of `principal.concurrentCalls` back before the answer ends. */
+  releaseCall: () => void
   message: Message
   era: Era
   operation: Operation | undefined
+  /** The span that the server has for this request, while an OpenTelemetry SDK is loaded. */ // optional: telemetry
+  trace: RequestFacts['trace'] // optional: telemetry
 }
 
 export interface AppEnv {

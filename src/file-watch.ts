@@ -23,34 +23,40 @@ function contentDigest(path: string): string {
   }
 }
 
+/** What a watch compares. */
+interface Watched {
+  /** Digest of the files as they are. */
+  now(): string
+  /** The digest that was dealt with last: taken before the files were read, so that nothing falls between. */
+  known(): string
+}
+
 /**
- * Calls `changed` when the digest of files is another than before. Polled: no event of the file
- * system tells a swapped link on every platform.
+ * Calls `changed` while the digest of files is not the one that is known. Polled: no event of the file
+ * system tells a swapped link on every platform. A failure of `changed` does not end the watch.
  *
  * @returns what ends it
  */
 export function watchFiles(
-  paths: readonly string[],
+  digest: Watched,
   clock: Clock,
   changed: () => Promise<void>,
 ): () => void {
-  let seen = filesDigest(paths)
   let closed = false
   let cancel = (): void => undefined
 
   async function look(): Promise<void> {
-    const digest = filesDigest(paths)
-    if (digest !== seen) {
-      seen = digest
-      await changed()
+    try {
+      if (digest.now() !== digest.known()) await changed()
+    } finally {
+      if (!closed) schedule()
     }
-    if (!closed) schedule()
   }
 
   function schedule(): void {
     cancel = clock.after(INTERVAL_MS, () => void look())
   }
-  if (paths.length > 0) schedule()
+  schedule()
 
   return () => {
     closed = true

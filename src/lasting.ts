@@ -20,6 +20,7 @@ import type { SecretRing } from './secrets.ts'
 import { type SlotTables, slotTables } from './slots.ts'
 import { memoryStore } from './stores/memory.ts'
 import type { Store } from './stores/store.ts'
+import type { Telemetry } from './telemetry/telemetry.ts' // optional: telemetry
 
 export interface LastingOptions extends Addresses {
   readonly config: Config
@@ -28,6 +29,7 @@ export interface LastingOptions extends Addresses {
   readonly ring: SecretRing
   readonly store: Store
   readonly trail: AuditTrail
+  readonly telemetry: Pick<Telemetry, 'middleware'> // optional: telemetry
   readonly logger: Logger
   /** Monotonic. That of the system unless a test turns its own. */
   readonly clock?: Clock
@@ -55,8 +57,13 @@ export function lastingParts(
 ): LastingParts {
   const { config, catalog, ring, store, trail, logger, clock = systemClock } = options
   const outbound = createOutbound({ mode: config.mode })
-  const reportFailure: ReportFailure = ({ requestId, name }, error) =>
-    logger.error('A tool, resource or prompt failed', { requestId, tool: name, error })
+  const reportFailure: ReportFailure = ({ requestId, trace, name }, error) =>
+    logger.error('A tool, resource or prompt failed', {
+      requestId,
+      traceId: trace?.traceId,
+      tool: name,
+      error,
+    })
   const definitions = definitionsOf(catalog)
   const running = calls(trail, reportFailure)
   const changed = changes()

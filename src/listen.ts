@@ -7,11 +7,14 @@ import { type ClientAddress, networkOf } from './client-address.ts'
 import type { Config } from './config.ts'
 import type { AppEnv } from './context.ts'
 import type { DenyReason } from './errors.ts'
+import { lingering } from './linger.ts'
 import { isWithin, networkList } from './networks.ts'
 import type { LimitsPolicy } from './policy.ts'
 import { publicServer } from './public-server.ts'
 import { refuser } from './refuse.ts'
 import { slots } from './slots.ts'
+import { slowReaders } from './slow-readers.ts'
+import { whenClosed } from './when-closed.ts'
 
 export interface ListenOptions {
   readonly trail: AuditTrail
@@ -46,7 +49,8 @@ const DRAIN_INTERVAL_MS = 50
  *          parse errors, slow clients, upgrades, CONNECT, `Expect`, malformed targets and hosts.
  * Rule:    each of them gets the answer of `answer.ts`, one record, and a closed connection. Headers,
  *          request time, connections in total and per address (trusted proxies aside) are bounded; a
- *          reader that stalls is cut. `100 Continue` is sent by the control that reads the body.
+ *          reader that stalls is cut. `100 Continue` is sent by the control that reads the body;
+ *          after a refusal that left a body unread, nothing on that connection is processed.
  * Policy:  policies/limits.yaml `headers.bytes`, `timeouts`, `connections`, `address.connections`
  * Refuses: 400 `listen.malformed`, `listen.upgrade`, `listen.connect`; 408 `listen.timeout`;
  *          417 `listen.expectation`; 431 `listen.headers-too-large`; 503 `listen.starting`,
@@ -59,6 +63,9 @@ export function publicListener(options: ListenOptions): PublicListener {
   const { limits } = options
   const { server, secure } = publicServer(limits, options.tls)
   const refuse = refuser(options.trail, options.clientAddress)
+  const watchReader = slowReaders(limits.timeouts.slowReaderMs)
+  /** Connections whose last answer is decided. What comes after it is not processed (RFC 9112 §9.6). */
+  const closing = new WeakSet<Socket>()
   let app: Hono<AppEnv> | undefined
   let unavailable: DenyReason = 'listen.starting'
   let closed = false
@@ -76,7 +83,10 @@ export function publicListener(options: ListenOptions): PublicListener {
   async function handle(app: Hono<AppEnv>, request: Request, env: AppEnv['Bindings']) {
     waiting += 1
     try {
-      return await app.fetch(request, env)
+      const response = await app.fetch(request, env)
+      if (response.headers.get('connection') !== 'close') return response
+      closing.add(env.incoming.socket)
+      return await lingering(response, env.incoming)
     } finally {
       waiting -= 1
       settle()
@@ -84,16 +94,18 @@ export function publicListener(options: ListenOptions): PublicListener {
   }
 
   function serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    if (closing.has(incoming.socket)) return
     const current = app
     if (current === undefined || !isPlainlyFramed(incoming)) {
       const reason = current === undefined ? unavailable : 'listen.malformed'
+      closing.add(incoming.socket)
       refuse.exchange(incoming, outgoing, reason)
       return
     }
     refuse.track(incoming, outgoing)
-    outgoing.on('timeout', cutStalledReader)
+    watchReader(outgoing)
     open += 1
-    outgoing.once('close', () => {
+    whenClosed(outgoing, () => {
       open -= 1
       settle()
     })
@@ -181,9 +193,4 @@ function limitConnections(server: Server, options: ListenOptions): void {
     if (release === undefined) socket.destroy()
     else socket.once('close', release)
   })
-}
-
-/** A connection that is silent while its call runs is fine; one that has bytes waiting and takes none is cut. */
-function cutStalledReader(socket: Socket): void {
-  if (socket.writableLength > 0) socket.destroy()
 }

@@ -18,6 +18,8 @@ export interface ErrorFacts {
  */
 export interface LogFields {
   readonly requestId?: string
+  /** W3C trace id of that request. */
+  readonly traceId?: string | undefined
   /** Name from a closed list of this source, such as that of a refusal or fault: never a value. */
   readonly reason?: string
   readonly tool?: string
@@ -84,9 +86,11 @@ export function createLogger(level: Config['logLevel'], mode: Mode = 'production
 
 /** Named one by one: what a caller passes beyond the type does not come out. */
 function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown>> {
-  const { requestId, reason, tool, issuer, url, keyId, expiresAt, problems, error } = fields
+  const { requestId, traceId, reason, tool, issuer, url, keyId, expiresAt, problems, error } =
+    fields
   return {
     requestId: cleaned(requestId),
+    traceId: cleaned(traceId),
     reason: cleaned(reason),
     tool: cleaned(tool),
     issuer: cleaned(issuer),

@@ -6,6 +6,7 @@ import type { AuditTrail } from './audit/trail.ts'
 import type { ClientAddress } from './client-address.ts'
 import { rawPath } from './controls/route.ts'
 import { DENIALS, type DenyReason } from './errors.ts'
+import { dropped } from './linger.ts'
 import { rawHeadersOf } from './raw-headers.ts'
 
 /** Refuses what never reaches the app: the same answer, one record, and the connection ends. */
@@ -14,7 +15,7 @@ export interface Refuse {
   track(incoming: IncomingMessage, outgoing: ServerResponse): void
   /** Whether `connection` has refused this request, so that it is on record already. */
   isRefused(outgoing: ServerResponse): boolean
-  /** Refuses a request that has a response object of its own. */
+  /** Refuses a request that has a response object of its own; its connection ends with the answer. */
   exchange(incoming: IncomingMessage, outgoing: ServerResponse, reason: DenyReason): void
   /**
    * Refuses what a connection carries from here on: the rest of a request whose body is at fault, or
@@ -78,7 +79,8 @@ export function refuser(trail: AuditTrail, clientAddress: ClientAddress): Refuse
       track(incoming, outgoing)
       const { status, headers, body } = refused(reason, incoming)
       outgoing.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) })
-      outgoing.end(body)
+      outgoing.write(body)
+      void dropped(incoming).then(() => outgoing.end())
     },
     connection(socket, reason, incoming) {
       if (refusedSockets.has(socket)) return
@@ -89,7 +91,7 @@ export function refuser(trail: AuditTrail, clientAddress: ClientAddress): Refuse
       const last = latest.get(socket)
       const broken = last?.incoming.complete === false ? last : undefined
       if (broken?.outgoing.headersSent) {
-        socket.destroy() // It has its answer and its record.
+        socket.destroySoon() // It has its record, and its answer is on the way.
         return
       }
       if (broken !== undefined) refusedResponses.add(broken.outgoing)

@@ -15,7 +15,7 @@ export interface Reloading {
   current(): Assembly
   /** Reads everything again: policies, keys, denials, certificates. */
   reload(): Promise<void>
-  /** Ends the watch over files. What is in force stays. */
+  /** Nothing is read from now on. What is in force stays. */
   close(): void
 }
 
@@ -24,26 +24,31 @@ export interface Reloading {
  *
  * Everything is read and checked whole, a new app is built over the lasting parts, and one reference
  * is swapped: requests in flight keep the app that they began with, the token cache starts empty, and
- * open answers are authorized again. What is wrong in any file changes nothing.
+ * open answers are authorized again. What is wrong in any file changes nothing. Files are digested
+ * before they are read, so that a change in between is seen by the next look and no revocation is lost.
  *
- * @param first what is in force now
+ * @param first policies that are in force from now on; the app that stands on them is not served here
+ * @throws {Problems} as `assemble` does
  */
 export function reloading(
   lasting: LastingParts,
   listener: Pick<PublicListener, 'serve' | 'secure'>,
-  first: Assembly,
+  first: Policies,
 ): Reloading {
   const { config, trail, logger, clock } = lasting
-  const files = [
-    ...watchedFiles(config),
-    ...clientSecretFiles(first.policies.auth), // optional: introspection
-  ]
-  let current = first
-  lasting.holds.use(first.authenticator)
-  let inForce = digestsOf(first.policies)
+  let inForce = digestsOf(first)
+  let known = inForce.files
+  let current = assemble(lasting, first)
+  listener.secure() // It was bound with what the files held before they were digested.
+  lasting.holds.use(current.authenticator)
   let queue: Promise<void> = Promise.resolve()
+  let closed = false
 
   function digestsOf(policies: Policies): ReloadDigests {
+    const files = [
+      ...watchedFiles(config),
+      ...clientSecretFiles(policies.auth), // optional: introspection
+    ]
     return { policies: policies.digest, files: filesDigest(files) }
   }
 
@@ -65,8 +70,10 @@ export function reloading(
   }
 
   async function attempt(event: Reload['event'], read: () => Policies): Promise<void> {
+    if (closed) return
     const from = inForce
     let to: ReloadDigests | undefined
+    known = digestsOf(current.policies).files
     try {
       const policies = read()
       to = digestsOf(policies)
@@ -77,23 +84,34 @@ export function reloading(
       return
     }
     inForce = to
+    known = to.files
     trail.write({ event, outcome: 'applied', from, to })
     logger.info('Read again and in force')
+    void authorizeAgain(from.policies !== to.policies)
+  }
+
+  /** Nobody waits for it: an issuer that is slow must not hold up the next revocation. */
+  async function authorizeAgain(policiesChanged: boolean): Promise<void> {
     await lasting.holds.check()
-    if (from.policies !== to.policies) lasting.changes.listsChanged()
+    if (policiesChanged) lasting.changes.listsChanged()
   }
 
-  /** One after the other, whoever asks. */
+  /** One after the other, whoever asks. One that fails is told to who asked, and stops no other. */
   function queued(event: Reload['event'], read: () => Policies): Promise<void> {
-    queue = queue.then(() => attempt(event, read))
-    return queue
+    const turn = queue.then(() => attempt(event, read))
+    queue = turn.catch(() => undefined)
+    return turn
   }
 
-  const stop = watchFiles(files, clock, () => queued('keys.reload', () => current.policies))
+  const digest = { now: () => digestsOf(current.policies).files, known: () => known }
+  const stop = watchFiles(digest, clock, () => queued('keys.reload', () => current.policies))
   return {
     current: () => current,
     reload: () => queued('policy.reload', () => loadPolicies(config.policyDir, config.mode)),
-    close: stop,
+    close() {
+      closed = true
+      stop()
+    },
   }
 }
 

@@ -1,6 +1,6 @@
 import type { RequestFacts } from './audit/trail.ts'
 import type { AppVariables } from './context.ts'
-import { single } from './raw-headers.ts'
+import { callerTrace } from './trace-context.ts'
 
 /** What every audit record about a request says of it. */
 export function requestFacts(
@@ -11,14 +11,17 @@ export function requestFacts(
     address: vars.address,
     principal: vars.identity?.principal,
     credentialId: vars.identity?.credentialId ?? undefined,
-    trace: traceOf(single(vars.headers, 'traceparent')),
+    trace: traceOf(vars),
+    ...(vars.trace && { trace: vars.trace }), // optional: telemetry
   }
 }
 
-const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}$/
-
-/** W3C Trace Context §3.2.2. The ids link records; they are the caller's word and decide nothing. */
-function traceOf(traceparent: string | undefined): RequestFacts['trace'] {
-  const [, traceId, spanId] = TRACEPARENT.exec(traceparent ?? '') ?? []
-  return traceId === undefined || spanId === undefined ? undefined : { traceId, spanId }
+/** Their message is closer to the call than the headers, which any hop may have changed. */
+function traceOf({
+  headers,
+  message,
+}: Pick<AppVariables, 'headers'> & Partial<AppVariables>): RequestFacts['trace'] {
+  const { message: inMessage, header } = callerTrace(headers, message)
+  const trace = inMessage ?? header
+  return trace && { traceId: trace.traceId, spanId: trace.spanId }
 }

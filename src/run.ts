@@ -1,8 +1,7 @@
 import product from '../package.json' with { type: 'json' }
 import { allScopes } from './access/scopes.ts' // optional: api-key
-import { adminListener } from './admin/probes.ts'
+import { adminListener, type Page, type Readiness } from './admin/probes.ts'
 import { createApp } from './app.ts'
-import { assemble } from './assemble.ts'
 import { createAuditTrail } from './audit/audit-trail.ts'
 import { loadSigner } from './audit/checkpoint.ts'
 import { sampled } from './audit/sampling.ts'
@@ -25,6 +24,7 @@ import { secretRing } from './secrets.ts'
 import { startFailure } from './start-failure.ts'
 import { memoryStore } from './stores/memory.ts'
 import type { Store } from './stores/store.ts'
+import { createTelemetry } from './telemetry/telemetry.ts' // optional: telemetry
 import { boundUrl } from './urls.ts'
 
 /** Loaded when it is used: it takes a sixth of a second and 40 MB. */ // optional: redis
@@ -59,14 +59,18 @@ async function start(catalog: Catalog): Promise<void> {
   const ring = secretRing(config.secrets)
   const signingKey = config.auditSigningKeyFile
   let onSinkChange = (_fault: SinkFault | undefined): void => undefined // The start fails by itself.
+  const sink = openSink(config.auditFile ?? 'stdout', (fault) => onSinkChange(fault))
   const records = createAuditTrail({
     ring,
     policy: policies.audit,
     signer: signingKey === undefined ? undefined : loadSigner(signingKey),
-    sink: openSink(config.auditFile ?? 'stdout', (fault) => onSinkChange(fault)),
+    sink,
     product: { name: product.name, version: product.version },
   })
-  const trail = sampled(records, systemClock)
+  let trail = sampled(records, systemClock)
+  const trustCallers = config.trustTraceContext // optional: telemetry
+  const telemetry = createTelemetry({ trustCallers }) // optional: telemetry
+  trail = telemetry.count(trail) // optional: telemetry
 
   const listener = publicListener({
     trail,
@@ -94,14 +98,14 @@ async function start(catalog: Catalog): Promise<void> {
       ring,
       store,
       trail,
+      telemetry, // optional: telemetry
       logger,
     },
     policies.http,
   )
-  const assembly = assemble(lasting, policies)
-  const live = reloading(lasting, listener, assembly)
+  const live = reloading(lasting, listener, policies)
   let exitCode: 0 | 1 | undefined
-  const admin = adminListener(() => ({
+  const readiness = (): Readiness => ({
     own: {
       drain: exitCode === undefined ? 'ok' : 'draining',
       audit: trail.ready() ? 'ok' : 'broken',
@@ -111,7 +115,12 @@ async function start(catalog: Catalog): Promise<void> {
       store: store.shared === undefined ? 'memory' : reached(store.shared.reachable()),
       issuers: reached(lasting.keySets.available()), // optional: oauth
     },
-  }))
+  })
+  const pages = new Map<string, Page>()
+  const { server } = listener // optional: telemetry
+  telemetry.watch({ readiness, lasting, live, records, sink, server }) // optional: telemetry
+  pages.set('/metrics', telemetry.page) // optional: telemetry
+  const admin = adminListener(readiness, pages)
   const adminPort = await bind(admin, config.adminPort, config.adminHost, 'ADMIN_')
   for (const server of [listener.server, admin]) {
     server.on('error', (error) => logger.error('A connection could not be accepted', { error }))
@@ -121,12 +130,12 @@ async function start(catalog: Catalog): Promise<void> {
       event: 'server.start',
       settingsDigest: config.digest,
       policyDigest: policies.digest,
-      toolsDigest: assembly.toolsDigest,
+      toolsDigest: live.current().toolsDigest,
       nodeVersion: process.version,
     })
     .catch(cannotAudit)
   onSinkChange = sinkLog(logger)
-  listener.serve(createApp(assembly.parts))
+  listener.serve(createApp(live.current().parts))
 
   /** Ends the process once. Whatever asks again cuts running calls short, each with its answer. */
   function end(cause: 'signal' | 'crash'): void {
@@ -139,7 +148,10 @@ async function start(catalog: Catalog): Promise<void> {
     live.close()
     setTimeout(() => process.exit(EXIT.crash), config.drainSeconds * 1000 + OVERDUE_MS)
     const close = (): void => live.current().close()
-    drain({ listener, lasting, close, trail, drainSeconds: config.drainSeconds, cause }).then(
+    const { drainSeconds } = config
+    let drained = drain({ listener, lasting, close, trail, drainSeconds, cause })
+    drained = drained.then(telemetry.flush) // optional: telemetry
+    drained.then(
       () => process.exit(exitCode),
       () => process.exit(EXIT.crash),
     )

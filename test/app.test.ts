@@ -88,6 +88,8 @@ describe('contract: the way of a request', () => {
       'credentialWatch',
       'principalLimit',
       'parseMessage',
+      'telemetry',
+      'protocolGuard',
       'authorize',
       'callLimit',
       'handle',

@@ -5,10 +5,11 @@ import { Socket } from 'node:net'
 import { z } from 'zod'
 import { createApp } from '../src/app.ts'
 import { assemble } from '../src/assemble.ts'
+import { createAuditTrail } from '../src/audit/audit-trail.ts'
 import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
 import { ephemeralKey } from '../src/auth/ephemeral-key.ts'
 import type { Clock } from '../src/clock.ts'
-import { loadConfig } from '../src/config.ts'
+import { type Config, loadConfig } from '../src/config.ts'
 import type { Catalog } from '../src/define.ts'
 import { Denied } from '../src/errors.ts'
 import type { Holds } from '../src/holds.ts'
@@ -19,7 +20,9 @@ import { prompts } from '../src/prompts/index.ts'
 import { resources } from '../src/resources/index.ts'
 import { secretRing } from '../src/secrets.ts'
 import { memoryStore } from '../src/stores/memory.ts'
+import { createTelemetry } from '../src/telemetry/telemetry.ts'
 import { tools } from '../src/tools/index.ts'
+import { CANARY_HEADERS, inspect } from './canaries.ts'
 
 export const PUBLIC_URL = 'https://mcp.example.com/mcp'
 /** Where the listener would be. */
@@ -134,7 +137,10 @@ export function testApp(options: TestAppOptions = {}): TestApp {
       ephemeralKey: config.anonymous || options.keyless ? undefined : record,
       ring: secretRing(config.secrets),
       store: memoryStore(options.now),
-      trail: recordingTrail(audited, options, () => moment('at-decision')),
+      trail: recordingTrail(audited, inspectedTrail(config, policies), options, () =>
+        moment('at-decision'),
+      ),
+      telemetry: createTelemetry({ trustCallers: config.trustTraceContext }),
       logger: createLogger('silent'),
       ...(options.clock !== undefined && { clock: options.clock }),
     },
@@ -160,12 +166,9 @@ export function testApp(options: TestAppOptions = {}): TestApp {
         },
       },
     },
-    mcp: {
-      ...assembly.parts.mcp,
-      handle(c) {
-        reached += 1
-        return assembly.parts.mcp.handle(c)
-      },
+    handle(c) {
+      reached += 1
+      return assembly.parts.handle(c)
     },
   })
 
@@ -250,6 +253,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
 
 function recordingTrail(
   audited: AuditEvent[],
+  records: AuditTrail,
   options: TestAppOptions,
   atDecision: () => Promise<void>,
 ): AuditTrail {
@@ -257,17 +261,38 @@ function recordingTrail(
   return {
     write(event) {
       audited.push(event)
+      records.write(event)
     },
     async commit(event) {
       if (!ready() || commitFails(event))
         throw new Denied('audit.sink-broken', { headers: { 'retry-after': '5' } })
       audited.push(event)
+      await records.commit(event)
       await atDecision()
     },
-    digest: (value) => ({ hmac: 'digest', bytes: JSON.stringify(value).length }),
+    digest: records.digest,
     ready,
     async close() {},
   }
+}
+
+/** Makes the records of what happens, for the sake of what must not be in them. */
+function inspectedTrail({ secrets }: Config, { audit }: Policies): AuditTrail {
+  return createAuditTrail({
+    ring: secretRing(secrets),
+    policy: audit,
+    product: { name: 'gatehouse', version: '0.0.0' },
+    sink: {
+      hasRoom: () => true,
+      async append(_lane, line) {
+        inspect(line)
+        return true
+      },
+      broken: () => false,
+      async close() {},
+    },
+    clock: { now: () => 0, after: () => () => undefined },
+  })
 }
 
 /** A modern `tools/call` of `echo`. */
@@ -304,6 +329,7 @@ function wireHeaders(
 ): WireHeaders {
   const { method, params } = named.parse(parse(Buffer.from(body).toString()))
   const defaults: Record<string, string | null> = {
+    ...CANARY_HEADERS,
     host: HOST,
     authorization: `Bearer ${key}`,
     'content-type': 'application/json',

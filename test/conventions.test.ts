@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { DENIALS } from '../src/errors.ts'
+import { DENIALS, PROTOCOL_ERRORS } from '../src/errors.ts'
 import { importCycles, RULES, targetOf } from './source-rules.ts'
 import { readSources, repositoryFiles, sourcesOf, textOf } from './source-tree.ts'
 
@@ -98,11 +98,13 @@ describe('contract: a refusal is found by its name', () => {
       [...text.matchAll(/'([a-z0-9-]+\.[a-z0-9-]+)'/g)].map((match) => match[1]),
     )
 
-  it.each(Object.keys(DENIALS))(
-    '%s starts with a source file, and something throws it',
+  it.each(Object.keys({ ...DENIALS, ...PROTOCOL_ERRORS }))(
+    '%s starts with a source file, and something throws or names it',
     (reason) => {
       const owner = reason.slice(0, reason.indexOf('.'))
-      const places = ['', 'controls/', 'stores/'].map((folder) => `src/${folder}${owner}.ts`)
+      const places = ['', 'controls/', 'mcp/', 'stores/'].map(
+        (folder) => `src/${folder}${owner}.ts`,
+      )
       const exists = sources.some(({ path }) => places.some((place) => path.startsWith(place)))
       expect(exists, `none of ${places.join(', ')} exists`).toBe(true)
 
@@ -110,7 +112,7 @@ describe('contract: a refusal is found by its name', () => {
       const uses = (text: string): boolean => sources.some((source) => source.text.includes(text))
       const cause = reason.slice(owner.length + 1)
       const composed = uses(`new Denied(\`${owner}.\${`) && uses(`'${cause}'`)
-      expect(composed || thrown.includes(reason), 'nothing in src throws it').toBe(true)
+      expect(composed || thrown.includes(reason), 'nothing in src throws or names it').toBe(true)
     },
   )
 })

@@ -100,7 +100,10 @@ const ERRORS_OF_A_BODY: ReadonlyMap<DenyReason, readonly [number, string]> = new
   ['parse-message.forbidden-name', [-32600, 'Invalid request']],
   ['parse-message.lone-surrogate', [-32600, 'Invalid request']],
   ['parse-message.not-one-message', [-32600, 'Invalid request']],
+  ['protocol-guard.invalid-meta', [-32602, 'Invalid params']],
+  ['protocol-guard.header-mismatch', [-32020, 'Headers do not match the message']],
   ['authorize.unknown-method', [-32601, 'Method not found']],
+  ['call-limit.subscriptions', [-32602, 'Invalid params']],
 ])
 
 function bodyOf(status: number, reason: DenyReason, id: string | number | undefined): string {

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { filesDigest, watchFiles } from '../src/file-watch.ts'
 import { testClock } from './clock.ts'
 
@@ -14,11 +14,15 @@ function folder(): string {
 /** Lets what a change has started come to its end. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-function watching(paths: readonly string[]) {
+function watching(paths: readonly string[], dealWith = async (): Promise<void> => {}) {
   const clock = testClock()
   let changes = 0
-  const stop = watchFiles(paths, clock, async () => {
+  const now = (): string => filesDigest(paths)
+  let known = now()
+  const stop = watchFiles({ now, known: () => known }, clock, async () => {
     changes += 1
+    known = now()
+    await dealWith()
   })
   return {
     clock,
@@ -71,6 +75,20 @@ describe('threat: a key is revoked in the file, the server does not notice', () 
     expect(await afterFiveSeconds()).toBe(2)
   })
 
+  it('goes on after a change that could not be dealt with', async () => {
+    const file = join(folder(), 'keys.json')
+    const failed = vi.fn()
+    process.once('unhandledRejection', failed)
+    onTestFinished(() => void process.off('unhandledRejection', failed))
+    const { afterFiveSeconds } = watching([file], () => Promise.reject(new Error('bug')))
+    writeFileSync(file, 'one')
+    expect(await afterFiveSeconds()).toBe(1)
+    writeFileSync(file, 'two')
+    process.once('unhandledRejection', failed)
+    expect(await afterFiveSeconds()).toBe(2)
+    expect(failed).toHaveBeenCalledTimes(2)
+  })
+
   it('sees which file has what: contents that change places are a change', () => {
     const path = folder()
     const [first, second] = [join(path, 'a'), join(path, 'b')]
@@ -82,8 +100,7 @@ describe('threat: a key is revoked in the file, the server does not notice', () 
 })
 
 describe('contract: the watch', () => {
-  it('has nothing to do without files, and ends when it is told to', async () => {
-    expect(watching([]).clock.pending()).toBe(0)
+  it('ends when it is told to', async () => {
     const { clock, stop } = watching([join(folder(), 'none')])
     expect(clock.pending()).toBe(1)
     stop()
@@ -92,9 +109,8 @@ describe('contract: the watch', () => {
 
   it('does not begin again when it is ended while a change is dealt with', async () => {
     const file = join(folder(), 'keys.json')
-    const clock = testClock()
     const dealt = Promise.withResolvers<void>()
-    const stop = watchFiles([file], clock, () => dealt.promise)
+    const { clock, stop } = watching([file], () => dealt.promise)
     writeFileSync(file, 'one')
     clock.advance(5000)
     stop()

@@ -32,17 +32,27 @@ function setUp() {
   const clock = testClock()
   const holds = credentialHolds(clock)
   const asked: Credential[] = []
-  let answer: () => Identity = () => IDENTITY
+  const denied = new Set<string>()
+  let answer: () => Identity | Promise<Identity> = () => IDENTITY
   holds.use({
     async recheck(credential) {
       asked.push(credential)
-      return answer()
+      return await answer()
     },
+    denies: ({ principal }) => denied.has(principal.subject),
   })
   return {
     clock,
-    holds,
+    holds: { ...holds, add: (credential: Credential) => holds.add(credential, IDENTITY) },
     asked,
+    /** The same, of another issuer. */
+    addOf: (issuer: string, credential: Credential) =>
+      holds.add(credential, { ...IDENTITY, principal: { ...IDENTITY.principal, issuer } }),
+    deny: (subject: string) => denied.add(subject),
+    /** Its issuer takes its time. */
+    stall(): void {
+      answer = () => new Promise(() => undefined)
+    },
     refuse(reason: DenyReason, fault?: Fault): void {
       const cause = fault === undefined ? undefined : new CredentialFault(fault)
       answer = () => {
@@ -122,6 +132,61 @@ describe('threat: a revoked credential, whoever stole it keeps what is open', ()
     expect(asked).toEqual([CREDENTIAL, other])
   })
 
+  it.each<[string, DenyReason]>([
+    ['its keys are unreachable', 'authenticate.keys-unavailable'],
+    ['its introspection is unreachable', 'authenticate.introspection-unavailable'],
+  ])('ends what the deny list names, also while the issuer is away: %s', async (_name, reason) => {
+    const { holds, refuse, deny } = setUp()
+    const ended: HoldEnd[] = []
+    holds.add(CREDENTIAL).hold.onEnd((end) => ended.push(end))
+    refuse(reason)
+    deny('alice')
+    await holds.check()
+    expect(ended).toEqual(['revoked'])
+  })
+
+  it('is not held up by an issuer that takes its time over the credentials of others', async () => {
+    const { clock, holds, asked, addOf, stall, refuse, deny } = setUp()
+    const ended: string[] = []
+    const of = (name: string, issuer: string): void => {
+      addOf(issuer, { ...CREDENTIAL, digest: name }).hold.onEnd(() => ended.push(name))
+    }
+    for (let count = 0; count < 100; count += 1) of(`slow ${count}`, 'https://slow.example.com')
+    stall()
+    clock.advance(10_000)
+    await settled()
+    expect(asked).toHaveLength(8)
+
+    of('key', 'gatehouse')
+    refuse('authenticate.rejected', 'revoked')
+    clock.advance(10_000)
+    await settled()
+    expect(ended).toEqual(['key'])
+    // The round that goes on at the slow issuer is not begun again.
+    expect(asked).toHaveLength(9)
+
+    deny('alice')
+    clock.advance(10_000)
+    await settled()
+    expect(new Set(ended).size).toBe(101)
+    holds.close()
+  })
+
+  it('asks again when others decide, whatever those before them still wait for', async () => {
+    const { holds, stall } = setUp()
+    const ended: HoldEnd[] = []
+    holds.add(CREDENTIAL).hold.onEnd((end) => ended.push(end))
+    stall()
+    void holds.check()
+    await settled()
+    holds.use({
+      recheck: () => Promise.reject(new Denied('authenticate.rejected')),
+      denies: () => false,
+    })
+    await holds.check()
+    expect(ended).toEqual(['revoked'])
+  })
+
   it('checks hundreds of credentials, each once', async () => {
     const { holds, asked } = setUp()
     for (let count = 0; count < 100; count += 1) holds.add({ ...CREDENTIAL, digest: `${count}` })
@@ -192,7 +257,7 @@ describe('contract: answers that have ended', () => {
   it('nobody is asked before there is somebody to ask', async () => {
     const holds = credentialHolds(testClock())
     const ended: HoldEnd[] = []
-    holds.add(CREDENTIAL).hold.onEnd((end) => ended.push(end))
+    holds.add(CREDENTIAL, IDENTITY).hold.onEnd((end) => ended.push(end))
     await holds.check()
     expect(ended).toEqual([])
   })

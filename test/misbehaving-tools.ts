@@ -1,10 +1,11 @@
+import { appendFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { defineTool, type Tool } from '../src/define.ts'
 import type { PolicyEdit } from './server.ts'
 
 /** What the errors of these tools say. It must not be found in any answer or record. */
-export const SECRET = 'correct horse battery staple'
+export const SECRET = 'canary-correct horse battery staple'
 
 const annotations = {}
 const output = z.strictObject({ text: z.string().max(4_000_000) })
@@ -32,6 +33,19 @@ export const misbehavingTools: readonly Tool[] = [
     async run({ seconds }) {
       await sleep(seconds * 1000)
       return { text: 'done' }
+    },
+  }),
+  defineTool({
+    name: 'marking',
+    title: 'Marking',
+    description: 'Has an effect outside of the server: a line in a file.',
+    annotations,
+    input: z.strictObject({ file: z.string().max(4096), line: z.string().max(256) }),
+    output,
+    longRunning: false,
+    async run({ file, line }) {
+      appendFileSync(file, `${line}\n`)
+      return { text: line }
     },
   }),
   defineTool({

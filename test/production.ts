@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll } from 'vitest'
 import { generateKey } from '../src/auth/api-key.ts'
 import type { KeyRecord } from '../src/auth/key-file.ts'
 import { daysFromNow } from './key-file.ts'
@@ -23,10 +24,15 @@ export interface Production {
   give(file: string): void
 }
 
-/** What a production server is started with. Its files are gone with this process. */
+const folders = new Set<string>()
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
+/** What a production server is started with. Its files are gone after the last test of the file. */
 export function production(root = randomBytes(32)): Production {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-production-'))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  folders.add(folder)
   const keysFile = join(folder, 'keys.json')
   const give = (file: string): void => {
     if (isRoot) chownSync(file, NOBODY, NOBODY)

@@ -1,5 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { noteRequests } from './canaries.ts'
 
 /** One answer as it came over the wire. */
 export interface RawAnswer {
@@ -52,6 +53,7 @@ export function connect({ port, host = '127.0.0.1', tls }: RawTarget): RawConnec
   return {
     socket,
     write(bytes) {
+      noteRequests(bytes)
       socket.write(bytes)
     },
     async answer() {

@@ -55,7 +55,7 @@ async function running(link?: (keysFile: string) => string) {
     return record
   }
 
-  /** The record of the reload of what is in the file now. */
+  /** The record of the reload of what is in the file now, refused or not. */
   function inForce(event: 'keys.reload' | 'policy.reload'): Promise<AuditRecord> {
     const files = filesDigest([keysFile])
     return server.recorded(
@@ -238,18 +238,21 @@ describe('threat: a key file that is half written or wrong, everybody is locked 
       ],
       ['gone', undefined, 'MCP_API_KEYS_FILE cannot be read'],
     ]
-    for (const [name, text, told] of broken) {
+    for (const [index, [name, text, told]] of broken.entries()) {
       at.replace(text)
-      const record = await at.reloaded()
-      expect([name, codeOf(record), record.status_code]).toEqual([name, 'keys.reload', 'refused'])
+      // The first is noticed; SIGHUP saves the wait for the others.
+      if (index > 0) at.server.child.kill('SIGHUP')
+      const record = await at.inForce(index > 0 ? 'policy.reload' : 'keys.reload')
+      expect([name, record.status_code]).toEqual([name, 'refused'])
       await expect.poll(() => at.refusals().at(-1), { interval: 20 }).toContain(told)
       const [first, other] = await Promise.all([at.call(at.key), at.call(second)])
       expect([name, first.status, other.status]).toEqual([name, 200, 200])
     }
-    expect(at.refusals()).toHaveLength(broken.length)
+    expect(at.refusals().length).toBeGreaterThanOrEqual(broken.length)
 
     at.replace(file(one, { ...two, revokedAt: new Date().toISOString() }))
-    expect(await at.reloaded()).toMatchObject({ status_code: 'applied' })
+    at.server.child.kill('SIGHUP')
+    expect(await at.inForce('policy.reload')).toMatchObject({ status_code: 'applied' })
     expect((await at.call(second)).status).toBe(401)
     expect((await at.call(at.key)).status).toBe(200)
   })

@@ -1,15 +1,14 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { META } from './app.ts'
 import { production } from './production.ts'
 import { connect, type RawAnswer, type RawConnection } from './raw-http.ts'
 import { type AuditRecord, callOf, startServer, stopServers } from './server.ts'
 import { ROOT } from './source-tree.ts'
 import { callWith, filled } from './wire.ts'
-
-afterEach(stopServers)
 
 const DIGEST = /^[0-9a-f]{64}$/
 const codeOf = (record: AuditRecord): string => record.metadata.event_code
@@ -83,13 +82,16 @@ async function editable(denials = '{}') {
   }
 }
 
-const FORBIDDEN: readonly [string, string, string] = [
-  'access.yaml',
-  'whoami: { scopes: []',
-  'whoami: { scopes: ["secret:use"]',
-]
+type Editable = Awaited<ReturnType<typeof editable>>
+/** File of policies, a text in it, and what is there instead. */
+type Edit = readonly [string, string, string]
+
+const FORBIDDEN: Edit = ['access.yaml', 'whoami: { scopes: []', 'whoami: { scopes: ["secret:use"]']
+const back = ([file, from, to]: Edit): Edit => [file, to, from]
 
 describe('contract: SIGHUP reads policies again', () => {
+  afterEach(stopServers)
+
   it('puts new policies in force, and says so with the digests of old and new', async () => {
     const at = await editable()
     expect(await at.call()).toMatchObject({ status: 200 })
@@ -113,6 +115,10 @@ describe('contract: SIGHUP reads policies again', () => {
       (one) => one.status_detail === 'authorize.missing-scope',
     )
     expect(decision.policy).toEqual({ uid: 'tools/whoami', version: to.policies })
+
+    at.edit(...back(FORBIDDEN))
+    const { reload } = (await at.reload()).unmapped
+    expect([reload.from.policies, reload.to.policies]).toEqual([to.policies, from.policies])
   })
 
   it('tells those who listen that lists have changed, and keeps their streams', async () => {
@@ -127,6 +133,25 @@ describe('contract: SIGHUP reads policies again', () => {
     await at.reload()
     expect(await told).toContain('notifications/tools/list_changed')
     expect(stream.socket.destroyed).toBe(false)
+  })
+
+  it('gives up the issuers that are not there any more', async () => {
+    const at = await editable()
+    const issuers = async (): Promise<unknown> => {
+      const response = await fetch(`${at.server.adminUrl}/readyz`)
+      return [response.status, z.object({ issuers: z.string() }).parse(await response.json())]
+    }
+    const added: Edit = [
+      'auth.yaml',
+      'issuers: []',
+      'issuers: [{ issuer: "https://10.0.0.1", why: "at a private address, so never reached" }]',
+    ]
+    at.edit(...added)
+    expect(await at.reload()).toMatchObject({ status_code: 'applied' })
+    expect(await issuers()).toEqual([200, { issuers: 'unreachable' }])
+    at.edit(...back(added))
+    expect(await at.reload()).toMatchObject({ status_code: 'applied' })
+    expect(await issuers()).toEqual([200, { issuers: 'ok' }])
   })
 
   it('counts on: what was used of a budget stays used', async () => {
@@ -154,7 +179,13 @@ describe('contract: SIGHUP reads policies again', () => {
 })
 
 describe('threat: a reload that goes wrong, the server runs with half of it or with none', () => {
-  it.each<[string, readonly [string, string, string], string]>([
+  let at: Editable
+  beforeAll(async () => {
+    at = await editable()
+  })
+  afterAll(stopServers)
+
+  it.each<[string, Edit, string]>([
     ['is not YAML', ['access.yaml', 'tools:', 'tools: ['], 'access.yaml'],
     ['has an unknown key', ['http.yaml', 'origins:', 'origin:'], 'http.yaml origin is not known'],
     ['forgets a tool', ['access.yaml', '  whoami:', '  who:'], 'whoami'],
@@ -179,8 +210,15 @@ describe('threat: a reload that goes wrong, the server runs with half of it or w
       ['limits.yaml', 'keepAliveMs: 5000', 'keepAliveMs: 5001'],
       'needs a restart',
     ],
+    ['changes headers', ['limits.yaml', 'count: 100', 'count: 99'], 'needs a restart'],
+    [
+      'changes connections of an address',
+      ['limits.yaml', 'address: { connections: 200', 'address: { connections: 201'],
+      'needs a restart',
+    ],
+    ['changes the trail', ['audit.yaml', 'principal: clear', 'principal: pseudonymous'], 'restart'],
   ])('changes nothing when a policy %s', async (_name, edit, told) => {
-    const at = await editable()
+    expect(await at.call()).toMatchObject({ status: 200 })
     at.edit(...FORBIDDEN)
     at.edit(...edit)
     const record = await at.reload()
@@ -190,17 +228,17 @@ describe('threat: a reload that goes wrong, the server runs with half of it or w
     const logged = at.server
       .stderr()
       .split('\n')
-      .find((line) => line.includes('nothing has changed'))
+      .findLast((line) => line.includes('nothing has changed'))
     expect(JSON.parse(logged ?? '').problems.join('\n')).toContain(told)
 
-    const [, from, to] = edit
-    at.edit(edit[0], to, from)
+    at.edit(...back(edit))
     expect(await at.reload()).toMatchObject({ status_code: 'applied' })
     expect(await at.call()).toMatchObject({ status: 403 })
+    at.edit(...back(FORBIDDEN))
+    expect(await at.reload()).toMatchObject({ status_code: 'applied' })
   })
 
   it('answers every request while policies come and go', async () => {
-    const at = await editable()
     let going = true
     const statuses = new Map<number, number>()
     async function calls(): Promise<void> {
@@ -224,6 +262,8 @@ describe('threat: a reload that goes wrong, the server runs with half of it or w
 })
 
 describe('threat: a revoked credential, whoever stole it keeps what is open', () => {
+  afterEach(stopServers)
+
   it.each([
     [
       'revoked',
@@ -280,6 +320,8 @@ describe('threat: a revoked credential, whoever stole it keeps what is open', ()
 })
 
 describe('contract: the certificate is read again', () => {
+  afterEach(stopServers)
+
   /** SHA-256 of the certificate that the server shows. */
   function fingerprint(port: number): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -313,5 +355,36 @@ describe('contract: the certificate is read again', () => {
     put('client')
     await server.recorded((record) => isReload(record) && record.status_code === 'applied')
     expect(await fingerprint(server.port)).not.toBe(before)
+  })
+
+  it('lets in clients of other authorities, and those of the old ones no more', async () => {
+    const { env, folder, unprivileged } = production()
+    const fileOf = (name: string): string => join(ROOT, 'test/tls', name)
+    const authorities = join(folder, 'clients.crt')
+    writeFileSync(authorities, readFileSync(fileOf('stranger.crt')))
+    for (const name of ['server.crt', 'server.key']) {
+      writeFileSync(join(folder, name), readFileSync(fileOf(name)))
+    }
+    const server = await startServer({
+      env: {
+        ...env,
+        MCP_TLS_CERT_FILE: join(folder, 'server.crt'),
+        MCP_TLS_KEY_FILE: join(folder, 'server.key'),
+        MCP_TLS_CLIENT_CA_FILE: authorities,
+      },
+      ...unprivileged,
+    })
+    /** Whether the holder of this certificate gets an answer, whatever it is. */
+    async function isLetIn(name: string): Promise<boolean> {
+      const [cert, key] = [readFileSync(fileOf(`${name}.crt`)), readFileSync(fileOf(`${name}.key`))]
+      using connection = connect({ ...server, tls: { cert, key, rejectUnauthorized: false } })
+      connection.write('GET / HTTP/1.1\r\nHost: mcp.example.com\r\nConnection: close\r\n\r\n')
+      return (await connection.closed()) !== ''
+    }
+    expect([await isLetIn('stranger'), await isLetIn('client')]).toEqual([true, false])
+
+    writeFileSync(authorities, readFileSync(fileOf('ca.crt')))
+    await server.recorded((record) => isReload(record) && record.status_code === 'applied')
+    expect([await isLetIn('stranger'), await isLetIn('client')]).toEqual([false, true])
   })
 })

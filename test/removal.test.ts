@@ -15,6 +15,7 @@ const FEATURES: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map(
   ['redis', {}],
   ['dpop', {}],
   ['introspection', {}],
+  ['telemetry', {}],
 ])
 
 /** Features that are built on another one, and go with it. */

@@ -1,7 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { CANARY_HEADERS, inspect, inspectDevelopmentLog, noteSettings } from './canaries.ts'
 
 /** The server as operators run it: a process of its own, real sockets, the shipped policies. */
 
@@ -18,6 +27,8 @@ export interface ServerOptions {
   readonly entry?: string
   /** User and group to run as. */
   readonly uid?: number
+  /** Descriptor that it gets as standard output; `stdout()` is empty then. */
+  readonly stdout?: number
 }
 
 /** An audit record. */
@@ -67,7 +78,8 @@ process.once('exit', () => {
 
 /** Starts a process that may or may not come to listen. */
 export function spawnServer(options: ServerOptions = {}): ServerProcess {
-  const { env = {}, policies = [], entry = 'src/main.ts', uid } = options
+  const { env = {}, policies = [], entry = 'src/main.ts', uid, stdout = 'pipe' } = options
+  noteSettings(env)
   const child = spawn(process.execPath, [entry], {
     cwd: ROOT,
     env: {
@@ -77,13 +89,13 @@ export function spawnServer(options: ServerOptions = {}): ServerProcess {
       ...(policies.length > 0 ? { MCP_POLICY_DIR: editedPolicies(policies) } : {}),
       ...env,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdout, 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   })
   const output = { stdout: '', stderr: '' }
   let changed = Promise.withResolvers<void>()
   for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
       output[name] += text
       changed.resolve()
       changed = Promise.withResolvers()
@@ -92,6 +104,7 @@ export function spawnServer(options: ServerOptions = {}): ServerProcess {
   const exited = new Promise<number | null>((resolve) => {
     child.once('close', (code) => {
       running.delete(server)
+      inspectWritten(env, output)
       resolve(code)
       changed.resolve()
     })
@@ -119,6 +132,20 @@ export function spawnServer(options: ServerOptions = {}): ServerProcess {
   return server
 }
 
+/** Looks for secrets in what a server has written: its trail, wherever that is, and its log. */
+function inspectWritten(
+  env: NonNullable<ServerOptions['env']>,
+  { stdout, stderr }: Readonly<Record<'stdout' | 'stderr', string>>,
+): void {
+  inspect(stdout)
+  if (env['NODE_ENV'] === 'production') inspect(stderr)
+  else inspectDevelopmentLog(stderr)
+  const file = env['MCP_AUDIT_FILE']
+  if (file !== undefined && statSync(file, { throwIfNoEntry: false })?.isFile()) {
+    inspect(readFileSync(file, 'utf8'))
+  }
+}
+
 /** Starts a server and waits until it listens. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const server = spawnServer(options)
@@ -133,6 +160,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       fetch(url, {
         method: 'POST',
         headers: {
+          ...CANARY_HEADERS,
           authorization: `Bearer ${key}`,
           'content-type': 'application/json',
           accept: 'application/json, text/event-stream',

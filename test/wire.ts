@@ -3,7 +3,7 @@ import { callOf, type Server } from './server.ts'
 /** Requests as bytes. `AUTHORITY` and `KEY` stand for those of the server until `filled` puts them in. */
 
 /** In headers and bodies of all requests; it must not be found in any record. */
-export const MARK = 'not-to-be-recorded'
+export const MARK = 'canary-not-to-be-recorded'
 
 export const POST = 'POST /mcp HTTP/1.1'
 export const HOST = 'Host: AUTHORITY'

@@ -10,6 +10,9 @@ export interface Readiness {
   readonly shared: States
 }
 
+/** Something else to read there. It holds no secret and nothing that a caller chose. */
+export type Page = () => Promise<{ readonly type: string; readonly body: string }>
+
 const CONNECTIONS = 50
 /** Until the headers have arrived, ms. Bodies are not waited for. */
 const HEADERS_MS = 5000
@@ -23,33 +26,55 @@ const HEADERS_MS = 5000
  * Config:  `ADMIN_HOST`, `ADMIN_PORT`
  * Refuses: 404, 405
  * Source:  OWASP ASVS 5.0 13.4.2, 13.4.5
+ *
+ * @param pages by path
  */
-export function adminListener(readiness: () => Readiness): Server {
+export function adminListener(
+  readiness: () => Readiness,
+  pages: ReadonlyMap<string, Page> = new Map(),
+): Server {
   const server = createServer(
     { headersTimeout: HEADERS_MS, connectionsCheckingInterval: 1000 },
-    probes(readiness),
+    probes(readiness, pages),
   )
   server.maxConnections = CONNECTIONS
   return server
 }
 
-function probes(readiness: () => Readiness): RequestListener {
-  const paths = new Map<string, () => Readiness>([
-    ['/livez', () => ({ own: {}, shared: {} })],
-    ['/readyz', readiness],
+function probes(readiness: () => Readiness, pages: ReadonlyMap<string, Page>): RequestListener {
+  const paths = new Map<string, () => Promise<Answer>>([
+    ['/livez', async () => answerOf({ own: {}, shared: {} })],
+    ['/readyz', async () => answerOf(readiness())],
   ])
+  for (const [path, page] of pages) {
+    paths.set(path, async () => ({ status: 200, ...(await page()) }))
+  }
 
-  return function probes(incoming, outgoing) {
-    const probe = paths.get(incoming.url ?? '')
-    if (probe === undefined) return outgoing.writeHead(404, HEADERS).end()
+  return async function probes(incoming, outgoing) {
+    const ask = paths.get(incoming.url ?? '')
+    if (ask === undefined) return outgoing.writeHead(404, HEADERS).end()
     if (incoming.method !== 'GET') {
       return outgoing.writeHead(405, { ...HEADERS, allow: 'GET' }).end()
     }
-    const { own, shared } = probe()
-    const ready = Object.values(own).every((state) => state === 'ok')
-    const body = JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...own, ...shared })
-    outgoing.writeHead(ready ? 200 : 503, { ...HEADERS, 'content-type': 'application/json' })
-    return outgoing.end(body)
+    const { status, type, body } = await ask().catch(() => FAILED)
+    return outgoing.writeHead(status, { ...HEADERS, 'content-type': type }).end(body)
+  }
+}
+
+interface Answer {
+  readonly status: 200 | 500 | 503
+  readonly type: string
+  readonly body: string
+}
+
+const FAILED: Answer = { status: 500, type: 'text/plain', body: '' }
+
+function answerOf({ own, shared }: Readiness): Answer {
+  const ready = Object.values(own).every((state) => state === 'ok')
+  return {
+    status: ready ? 200 : 503,
+    type: 'application/json',
+    body: JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...own, ...shared }),
   }
 }
 

@@ -57,11 +57,11 @@ export function createAuditTrail(
   let reported = 0
   let calledOff: (() => void) | undefined
 
-  /** The same subject has the same pseudonym until the root secret changes. */
-  function nameOf(subject: string): string {
+  /** The same id has the same pseudonym until the root secret changes. */
+  function nameOf(id: string): string {
     return policy.principal === 'clear'
-      ? cleanText(subject)
-      : createHmac('sha256', principalKey).update(subject).digest('hex')
+      ? cleanText(id)
+      : createHmac('sha256', principalKey).update(id).digest('hex')
   }
 
   function recordOf(event: AuditEvent): AuditRecord {
@@ -105,19 +105,23 @@ export function createAuditTrail(
     void sink.append('decision', line, false)
   }
 
-  return {
-    write(event) {
-      try {
-        append(BULK.has(event.event) ? 'bulk' : 'decision', event, false)
-      } catch {
-        dropped += 1 // A record that cannot be built is lost, and counted like any other.
-      }
-    },
+  function write(event: AuditEvent): void {
+    try {
+      append(BULK.has(event.event) ? 'bulk' : 'decision', event, false)
+    } catch {
+      dropped += 1 // A record that cannot be built is lost, and counted like any other.
+    }
+  }
 
-    async commit(event) {
+  return {
+    write,
+
+    async commit(event, otherwise) {
       if (refuses && sink.broken()) throw sinkBroken()
       const written = await append('decision', event, true)
-      if (refuses && written !== true) throw sinkBroken()
+      if (!refuses || written === true) return
+      if (written === false && otherwise !== undefined) write(otherwise)
+      throw sinkBroken()
     },
 
     digest(value) {

@@ -16,8 +16,8 @@ export interface RecordContext {
   readonly policyDigest: string | undefined
   /** Records that were lost since the one before, because their queue was full. */
   readonly dropped: number
-  /** How records name a subject: itself, or its pseudonym. */
-  readonly nameOf: (subject: string) => string
+  /** How records name a person: subject, client and credential as they are, or pseudonyms of them. */
+  readonly nameOf: (id: string) => string
 }
 
 /** Category, class and activity, as OCSF numbers them. */
@@ -76,7 +76,7 @@ function repetition(facts: RequestFacts | undefined, { time }: RecordContext): A
 /**
  * Who called what from where.
  *
- * `trace.span` is the span of the caller; its times, which OCSF requires, are those of this record.
+ * `trace.span` is that of `RequestFacts`; its times, which OCSF requires, are those of this record.
  */
 export function apiCall(
   facts: RequestFacts,
@@ -91,9 +91,12 @@ export function apiCall(
   const { operation, durationMs = 0, decision } = call
   return {
     actor: {
-      user: { ...userOf(principal, context), programmatic_credentials: credentialsOf(facts) },
+      user: {
+        ...userOf(principal, context),
+        programmatic_credentials: credentialsOf(facts, context),
+      },
       idp: principal === undefined ? undefined : { uid: cleanText(principal.issuer) },
-      app_uid: principal?.client ? cleanText(principal.client) : undefined,
+      app_uid: principal?.client ? context.nameOf(principal.client) : undefined,
       authorizations: decision === undefined ? undefined : [{ decision }],
     },
     api: {
@@ -124,13 +127,13 @@ export function userOf(principal: Principal | undefined, context: RecordContext)
 }
 
 /** Which of a subject's credentials was used: its last use is the newest record that names it. */
-function credentialsOf({
-  credentialId,
-  principal,
-}: RequestFacts): readonly Attributes[] | undefined {
+function credentialsOf(
+  { credentialId, principal }: RequestFacts,
+  { nameOf }: RecordContext,
+): readonly Attributes[] | undefined {
   if (credentialId === undefined) return undefined
   const type = principal?.kind === 'api-key' ? 'API Key' : 'Access Token'
-  return [{ uid: cleanText(credentialId), type }]
+  return [{ uid: nameOf(credentialId), type }]
 }
 
 /** A connection that broke early has no address. */

@@ -1,3 +1,4 @@
+import type { RefusalName } from '../errors.ts'
 import type { AuditRecord } from './chain.ts'
 import { cleanText } from './clean-text.ts'
 import {
@@ -52,14 +53,14 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
         profiles: ['security_control', 'trace'],
         attributes: {
           duration,
-          ...(event.status < 400 ? SUCCESS : FAILURE),
+          ...(event.status >= 400 || refused ? FAILURE : SUCCESS),
           status_code: String(event.status),
           status_detail: event.reason,
-          ...(event.reason === 'answer.bug' ? ERROR : refused ? BLOCKED : ALLOWED),
+          ...(isFailure(event.reason) ? ERROR : refused ? BLOCKED : ALLOWED),
           ...apiCall(event, context, { operation, durationMs: duration }),
           http_request: {
             http_method: listed ? httpMethod : undefined,
-            url: { path: cleanText(event.path) },
+            url: { path: pathOf(event.path) },
           },
           http_response: { code: event.status },
         },
@@ -201,6 +202,18 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
       })
     }
   }
+}
+
+/** Refused targets may have more than a path: scheme, user and password, query, fragment. */
+const BESIDES_PATH = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*|[?#].*$/gis
+
+function pathOf(target: string): string {
+  return cleanText(target.replace(BESIDES_PATH, ''))
+}
+
+/** Nothing was forbidden: the server could not do its part. */
+function isFailure(reason: RefusalName | undefined): boolean {
+  return reason === 'answer.bug' || reason === 'handler.failed'
 }
 
 /** The values that OCSF has for `http_request.http_method`. */

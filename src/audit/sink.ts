@@ -92,7 +92,7 @@ interface Group {
 export function openSink(
   target: string,
   changed: (fault: SinkFault | undefined) => void = () => undefined,
-): Sink {
+): Sink & { /** Lines that are not written yet. */ waiting(lane: Lane): number } {
   const output = openTarget(target)
   const waiting: Record<Lane, number> = { decision: 0, bulk: 0 }
   let filling: Group | undefined
@@ -181,6 +181,7 @@ export function openSink(
     },
 
     broken: () => broken,
+    waiting: (lane) => waiting[lane],
 
     async close() {
       if (closed) return

@@ -1,5 +1,5 @@
 import type { Era, Principal } from '../context.ts'
-import type { DenyReason } from '../errors.ts'
+import type { DenyReason, RefusalName } from '../errors.ts'
 import type { Coverage } from './chain.ts'
 
 /** Facts of one request that every record about it carries. */
@@ -10,7 +10,7 @@ export interface RequestFacts {
   readonly principal: Principal | undefined
   /** Public name of the credential: id of the API key, `jti` of the token. */
   readonly credentialId: string | undefined
-  /** W3C trace id and span id from `traceparent`, when it is well-formed. */
+  /** The span of this server, while an OpenTelemetry SDK is loaded; else that of the caller, its word. */
   readonly trace: { readonly traceId: string; readonly spanId: string } | undefined
   /** The record stands for as many like it, refused in that time; see `sampling.ts`. */
   readonly repeated?: { readonly count: number; readonly forMs: number }
@@ -39,7 +39,7 @@ export type AuditEvent =
       /** JSON-RPC method, when the message was parsed. */
       readonly method: string | undefined
       readonly status: number
-      readonly reason: DenyReason | undefined
+      readonly reason: RefusalName | undefined
       /** From arrival to the end of the answer, ms. */
       readonly durationMs: number
     })
@@ -69,12 +69,12 @@ export type AuditEvent =
   | (RequestFacts & {
       readonly event: 'authn.fail'
       readonly reason: DenyReason
-      /** Why, from the closed list of the strategy: `expired`, `audience`, `signature`, … */
+      /** Why: a `Fault` of `auth/strategy.ts`, or `unavailable` when nobody could tell. */
       readonly cause: string
     })
   | (RequestFacts & {
       readonly event: 'throttle'
-      readonly reason: DenyReason
+      readonly reason: RefusalName
       readonly policy: string
     })
   | {
@@ -102,9 +102,11 @@ export interface AuditTrail {
   /**
    * Queues a record and waits until it is in the sink.
    *
+   * @param otherwise follows a record that was queued and then refused: it will be written some time,
+   *   and somebody has to read what came of it
    * @throws {Denied} `audit.sink-broken` when it cannot be written and policy says `refuse`.
    */
-  commit(event: AuditEvent): Promise<void>
+  commit(event: AuditEvent, otherwise?: AuditEvent): Promise<void>
   /** Keyed digest of a JSON value: HMAC-SHA256 over its canonical form (RFC 8785), hex. */
   digest(value: unknown): { readonly hmac: string; readonly bytes: number }
   /** `false` while the sink is broken and policy says `refuse`. */

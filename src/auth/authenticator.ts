@@ -10,6 +10,8 @@ export interface Authenticator {
   verify(presented: Presented, nowMs: number): Promise<Identity>
   /** @throws {Denied} when the credential of an open stream does not hold any more. */
   recheck(credential: Credential, nowMs: number): Promise<Identity>
+  /** Whether a caller who is proven is on the deny list. Known here, whatever becomes of an issuer. */
+  denies(identity: Identity): boolean
 }
 
 /**
@@ -43,6 +45,7 @@ export function authenticator(
     },
     verify: (presented, nowMs) => first((strategy) => strategy.verify(presented, nowMs)),
     recheck: (credential, nowMs) => first((strategy) => strategy.recheck(credential, nowMs)),
+    denies,
   }
 }
 

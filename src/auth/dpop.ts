@@ -15,8 +15,10 @@ const MAX_PROOF_BYTES = 4096
 const MAX_JTI_LENGTH = 256
 /** How far the clock of a client may be off in either direction, seconds. */
 const IAT_WINDOW_SECONDS = 60
-/** From the first moment at which a proof can be used to the last one, and a second more. */
-const REPLAY_SECONDS = 2 * IAT_WINDOW_SECONDS + 1
+/** How long a request may wait for keys between the look at the clock and the mark, seconds. */
+const VERIFICATION_SECONDS = 30
+/** From the first moment at which a proof can be used to the last mark of a request that came in time. */
+const REPLAY_SECONDS = 2 * IAT_WINDOW_SECONDS + VERIFICATION_SECONDS
 
 /** An access token that was verified, with the key that verified it. */
 export interface VerifiedToken {
@@ -53,7 +55,7 @@ export type ProveSender = (
  * members of the JSON. A token that is not bound to a DPoP key by its issuer's policy needs no proof,
  * and one that is sent along is not read.
  *
- * The memory store remembers 100,000 proofs: above 800 calls a second the oldest is forgotten before
+ * The memory store remembers 100,000 proofs: above 660 calls a second the oldest is forgotten before
  * its window ends. Redis has no such bound.
  */
 export function dpop(parts: {

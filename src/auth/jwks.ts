@@ -26,9 +26,11 @@ const publicKey = z.object({
   kty: z.enum(['EC', 'RSA', 'OKP']),
   kid: z.string().exactOptional(),
   use: z.literal('sig').exactOptional(),
+  /** The others are dropped: no public key could be imported for them. */
   key_ops: z
     .array(z.string())
     .refine((ops) => ops.includes('verify'))
+    .transform((): string[] => ['verify'])
     .exactOptional(),
   alg: z.string().exactOptional(),
   crv: z.string().exactOptional(),

@@ -10,16 +10,32 @@ export interface KeySetPool {
   take(options: KeySetOptions): KeySet
   /** Whether every set that is held has keys that may be used now. */
   available(): boolean
+  /** Of every set that is held. For metrics. */
+  states(): readonly {
+    readonly issuer: string
+    readonly usable: boolean
+    readonly ageSeconds: number
+  }[]
+}
+
+interface Held {
+  readonly issuer: string
+  readonly keys: KeySet
+  holders: number
 }
 
 /** @param make `createKeySet` with everything but the source */
 export function keySetPool(make: (options: KeySetOptions) => KeySet): KeySetPool {
-  const held = new Map<string, { readonly keys: KeySet; holders: number }>()
+  const held = new Map<string, Held>()
 
   return {
     take(options) {
       const name = nameOf(options)
-      const entry = held.get(name) ?? { keys: make(options), holders: 0 }
+      const entry: Held = held.get(name) ?? {
+        issuer: options.issuer,
+        keys: make(options),
+        holders: 0,
+      }
       entry.holders += 1
       held.set(name, entry)
       let returned = false
@@ -36,6 +52,12 @@ export function keySetPool(make: (options: KeySetOptions) => KeySet): KeySetPool
       }
     },
     available: () => [...held.values()].every(({ keys }) => keys.available()),
+    states: () =>
+      [...held.values()].map(({ issuer, keys }) => ({
+        issuer,
+        usable: keys.available(),
+        ageSeconds: keys.ageSeconds(),
+      })),
   }
 }
 

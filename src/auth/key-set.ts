@@ -34,6 +34,8 @@ export interface KeySet {
   generation(): number
   /** Whether there are keys that may be used now. */
   available(): boolean
+  /** Since the keys were fetched, seconds; `Infinity` when they never were. */
+  ageSeconds(): number
   /** Ends the background refresh. */
   close(): void
 }
@@ -160,6 +162,7 @@ export function createKeySet(
     find,
     generation: () => (available() ? generation : Number.NaN),
     available,
+    ageSeconds: () => age() / 1000,
     close() {
       closed = true
       cancel()

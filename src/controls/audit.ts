@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from 'hono'
 import type { AuditTrail } from '../audit/trail.ts'
 import type { AppEnv, AppVariables } from '../context.ts'
-import { Denied, type DenyReason } from '../errors.ts'
+import { Denied, type RefusalName } from '../errors.ts'
 import type { RateLimitName } from '../rate-limit-headers.ts'
 import { requestFacts } from '../request-facts.ts'
 
@@ -28,13 +28,14 @@ export function audit(trail: AuditTrail): MiddlewareHandler<AppEnv> {
 }
 
 /** The limit behind each 429, by the name that its `RateLimit` header carries. */
-const LIMITS: ReadonlyMap<DenyReason | undefined, RateLimitName> = new Map([
+const LIMITS: ReadonlyMap<RefusalName | undefined, RateLimitName> = new Map([
   ['address-limit.exceeded', 'address'],
   ['authenticate.throttled', 'address-auth'],
   ['principal-limit.rate', 'principal'],
   ['principal-limit.concurrency', 'principal'],
   ['call-limit.rate', 'tool'],
   ['call-limit.concurrency', 'tool'],
+  ['call-limit.open-streams', 'principal'],
 ])
 
 /** The client left before there was an answer. */

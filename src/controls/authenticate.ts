@@ -2,10 +2,10 @@ import { hash } from 'node:crypto'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { AuditTrail } from '../audit/trail.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
-import { type Credential, CredentialFault } from '../auth/strategy.ts'
+import { type Credential, CredentialFault, type Fault } from '../auth/strategy.ts'
 import { networkOf } from '../client-address.ts'
 import type { AppEnv, Identity } from '../context.ts'
-import { Denied, type DenyReason } from '../errors.ts'
+import { DENIALS, Denied, type DenyReason } from '../errors.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { rateLimitHeaders } from '../rate-limit-headers.ts'
 import { requestFacts } from '../request-facts.ts'
@@ -78,7 +78,7 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
         ? await countFailure(error, c.get('address'))
         : error
       if (!STEPS.has(reason)) {
-        const fault = cause instanceof CredentialFault ? cause.fault : 'none'
+        const fault = faultOf(reason, cause)
         trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
       }
       const challenge = challenges.get(reason)
@@ -91,6 +91,12 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
     const scheme = c.get('credential')?.scheme // optional: dpop
     if (scheme === 'dpop') c.res.headers.set('dpop-nonce', newestNonce(Date.now())) // optional: dpop
   }
+}
+
+/** What is wrong with the credential, or that nobody could tell. */
+function faultOf(reason: DenyReason, cause: unknown): Fault | 'unavailable' {
+  if (cause instanceof CredentialFault) return cause.fault
+  return DENIALS[reason].status === 503 ? 'unavailable' : 'shape'
 }
 
 /** What a client does not know until it is told: no failures, though the answer is 401. */

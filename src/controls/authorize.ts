@@ -1,11 +1,10 @@
 import type { MiddlewareHandler } from 'hono'
 import { decide, type Rules } from '../access/rules.ts'
 import { findTarget } from '../access/target.ts'
-import type { AuditTrail } from '../audit/trail.ts'
+import type { AuditEvent, AuditTrail } from '../audit/trail.ts'
 import type { AppEnv, AppVariables, Era, Message, Operation } from '../context.ts'
 import type { Catalog } from '../define.ts'
 import { Denied } from '../errors.ts'
-import type { RawHeaders } from '../raw-headers.ts'
 import { requestFacts } from '../request-facts.ts'
 import { whenClosed } from '../when-closed.ts'
 
@@ -14,7 +13,6 @@ export interface AuthorizeOptions {
   readonly catalog: Catalog
   /** Required of every caller. */
   readonly baseScope: string
-  readonly eraOf: (message: Message, headers: RawHeaders) => Era
   readonly trail: AuditTrail
   /** `WWW-Authenticate` that names the scopes an operation takes. */
   readonly challenge: (scopes: readonly string[]) => string
@@ -22,7 +20,7 @@ export interface AuthorizeOptions {
 
 /**
  * Threat:  A caller uses what it may not, or is checked on one thing and runs another.
- * Rule:    default deny. The method is one of a closed list; then the tool, resource or prompt is
+ * Rule:    default deny. The method is one that its era has; then the tool, resource or prompt is
  *          looked up by the name in the body, its input parsed once by its own schema and frozen,
  *          and its rule decides on exactly that input. The decision is on record before it counts.
  * Policy:  policies/access.yaml; policies/auth.yaml `baseScope`
@@ -31,7 +29,7 @@ export interface AuthorizeOptions {
  * Source:  MCP 2026-07-28 Authorization, Scope challenge; RFC 6750 §3.1; OWASP ASVS 5.0 8.2.1, 15.4.2
  */
 export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> {
-  const { baseScope, eraOf, trail, challenge } = options
+  const { baseScope, trail, challenge } = options
   const find = findTarget(options.catalog, options.rules)
 
   function missingScope(scopes: readonly string[]): Denied {
@@ -49,7 +47,8 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
       nowMs: Date.now(),
     })
     if (verdict.allowed) {
-      return trail.commit({ ...facts, event: 'decision', allowed: true, reason: undefined })
+      const decision = { ...facts, event: 'decision', allowed: true, reason: undefined } as const
+      return trail.commit(decision, notRun(facts))
     }
     const { reason } = verdict
     trail.write({ ...facts, event: 'decision', allowed: false, reason })
@@ -59,14 +58,13 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
   return async function authorize(c, next) {
     const message = c.get('message')
     const { principal } = c.get('identity')
-    if (!METHODS.has(message.method) || isNotification(message) === (message.id !== undefined)) {
+    const era = c.get('era')
+    if (
+      !METHODS[era].has(message.method) ||
+      isNotification(message) !== (message.id === undefined)
+    ) {
       throw new Denied('authorize.unknown-method')
     }
-    const era = eraOf(message, c.get('headers'))
-    if (era === 'legacy' && MODERN_METHODS.has(message.method)) {
-      throw new Denied('authorize.unknown-method')
-    }
-    c.set('era', era)
     const target = find(message)
     if (target === undefined) {
       if (!principal.scopes.includes(baseScope)) throw missingScope([baseScope])
@@ -95,12 +93,8 @@ export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> 
   }
 }
 
-/** Whatever is not here is unknown, in every era. Names that a target decides on are among them. */
-const METHODS = new Set([
-  'initialize',
-  'ping',
-  'server/discover',
-  'logging/setLevel',
+/** Names that a target decides on are among them, and notifications of clients. */
+const SHARED_METHODS = [
   'tools/list',
   'tools/call',
   'resources/list',
@@ -108,15 +102,17 @@ const METHODS = new Set([
   'resources/read',
   'prompts/list',
   'prompts/get',
-  'subscriptions/listen',
   'notifications/initialized',
   'notifications/cancelled',
   'notifications/progress',
   'notifications/roots/list_changed',
-])
+]
 
-/** What revisions before 2026-07-28 do not have. The SDK knows what that one no longer has. */
-const MODERN_METHODS = new Set(['server/discover', 'subscriptions/listen'])
+/** Whatever is not here is unknown. */
+export const METHODS: Readonly<Record<Era, ReadonlySet<string>>> = {
+  modern: new Set([...SHARED_METHODS, 'server/discover', 'subscriptions/listen']),
+  legacy: new Set([...SHARED_METHODS, 'initialize', 'ping', 'logging/setLevel']),
+}
 
 function isNotification(message: Message): boolean {
   return message.method.startsWith('notifications/')
@@ -124,13 +120,16 @@ function isNotification(message: Message): boolean {
 
 /** A call that was allowed and never began (a limit, a header mismatch, a lost client) has an end too. */
 function recordIfNotRun(trail: AuditTrail, { facts, started }: Operation): void {
-  if (started) return
-  trail.write({
+  if (!started) trail.write(notRun(facts))
+}
+
+function notRun(facts: Operation['facts']): AuditEvent {
+  return {
     ...facts,
     event: 'outcome',
     outcome: 'not-run',
     durationMs: 0,
     resultSha256: undefined,
     progressCount: 0,
-  })
+  }
 }

@@ -1,10 +1,10 @@
 import type { MiddlewareHandler } from 'hono'
 import type { Rule, Rules } from '../access/rules.ts'
-import type { AppEnv } from '../context.ts'
+import type { AppEnv, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
-import { concurrencyHeaders, type RateLimitName, rateLimitHeaders } from '../rate-limit-headers.ts'
+import { concurrencyHeaders, rateLimitHeaders } from '../rate-limit-headers.ts'
 import type { Slots, SlotTables } from '../slots.ts'
 import type { Limiter, Store } from '../stores/store.ts'
 import { whenClosed } from '../when-closed.ts'
@@ -12,10 +12,13 @@ import { whenClosed } from '../when-closed.ts'
 /**
  * Threat:  One caller keeps an expensive tool busy, or collects streams that never end.
  * Rule:    calls of a tool a minute and at the same time, by principal; `subscriptions/listen`
- *          streams by principal and in total. A slot is held until the answer has ended.
+ *          streams by principal and in total, in place of a slot for calls. A slot is held until
+ *          the answer has ended. What a stream asks for stays in memory with it, so a stream names
+ *          at most 100 resources, in a message of at most 16 KiB.
  * Policy:  policies/access.yaml `callsPerMinutePerPrincipal`, `concurrentCallsPerPrincipal`;
  *          policies/limits.yaml `principal.openStreams`, `streams`
- * Refuses: 429 `call-limit.rate`, `call-limit.concurrency`; 503 `call-limit.streams`
+ * Refuses: 429 `call-limit.rate`, `call-limit.concurrency`, `call-limit.open-streams`;
+ *          503 `call-limit.streams`; 400 `call-limit.subscriptions`
  * Source:  MCP 2026-07-28 Tools, Security ("rate limit tool invocations"); OWASP API4:2023
  */
 export function callLimit(
@@ -31,23 +34,47 @@ export function callLimit(
 
   return async function callLimit(c, next) {
     const owner = ownerKey(c.get('identity').principal)
-    const operation = c.get('operation')
+    const { message, operation } = c.var
     const budget = operation === undefined ? undefined : budgets.get(operation.rule)
     if (budget !== undefined) {
       await countCall(budget, owner)
-      whenClosed(c.env.outgoing, takeSlot(budget.calls, 'tool', owner))
+      whenClosed(c.env.outgoing, takeSlot(budget.calls, owner))
     }
-    if (c.get('message').method === 'subscriptions/listen') {
-      whenClosed(c.env.outgoing, takeSlot(streamsOfPrincipal, 'principal', owner))
-      const release = streams.take('all')
-      if (release === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
-      whenClosed(c.env.outgoing, release)
+    if (message.method === 'subscriptions/listen') {
+      checkSubscriptions(message)
+      const ofPrincipal = streamsOfPrincipal.take(owner)
+      if (ofPrincipal === undefined) {
+        const headers = concurrencyHeaders('principal', streamsOfPrincipal.limit)
+        throw new Denied('call-limit.open-streams', { headers })
+      }
+      whenClosed(c.env.outgoing, ofPrincipal)
+      const ofAll = streams.take('all')
+      if (ofAll === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
+      whenClosed(c.env.outgoing, ofAll)
+      c.get('releaseCall')()
     }
     await next()
   }
 }
 
 const RETRY_SOON = { 'retry-after': '1' }
+
+/** Resources that one stream may name: as many as a caller's own space can hold (`store.ts`). */
+const SUBSCRIPTIONS = 100
+const LISTEN_BYTES = 16_384
+
+function checkSubscriptions(message: Message): void {
+  const asked = resourcesOf(message.params?.['notifications'])
+  const isTooMuch = Buffer.byteLength(JSON.stringify(message)) > LISTEN_BYTES
+  if (asked > SUBSCRIPTIONS || isTooMuch) throw new Denied('call-limit.subscriptions')
+}
+
+/** How many resources a filter names. What is no filter names none: the SDK refuses it. */
+function resourcesOf(filter: unknown): number {
+  if (typeof filter !== 'object' || filter === null) return 0
+  const named = 'resourceSubscriptions' in filter ? filter.resourceSubscriptions : undefined
+  return Array.isArray(named) ? named.length : 0
+}
 
 interface CallBudget {
   readonly rate: { readonly limit: number; readonly limiter: Limiter } | undefined
@@ -75,8 +102,8 @@ async function countCall({ rate }: CallBudget, owner: string): Promise<void> {
   throw new Denied('call-limit.rate', { headers })
 }
 
-function takeSlot(all: Slots, name: RateLimitName, owner: string): () => void {
+function takeSlot(all: Slots, owner: string): () => void {
   const release = all.take(owner)
   if (release !== undefined) return release
-  throw new Denied('call-limit.concurrency', { headers: concurrencyHeaders(name, all.limit) })
+  throw new Denied('call-limit.concurrency', { headers: concurrencyHeaders('tool', all.limit) })
 }

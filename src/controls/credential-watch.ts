@@ -13,13 +13,15 @@ import { whenClosed } from '../when-closed.ts'
  * Refuses: nothing: it ends what is open
  * Source:  OWASP ASVS 5.0 7.4.1, 8.3.2; OWASP API Security API2:2023
  *
- * While the way to an issuer is down nothing new is known of its tokens, so nothing ends but by its
- * own end: `streamSeconds`, the expiry of the credential, the deadline of the call.
+ * While the way to an issuer is down nothing new is known of its tokens, so nothing ends but by the
+ * deny list, which asks nobody, and by its own end: `streamSeconds`, the expiry of the credential, the
+ * deadline of the call. An issuer that is slow holds up the check of its own tokens alone.
  */
 export function credentialWatch(holds: Pick<Holds, 'add'>): MiddlewareHandler<AppEnv> {
   return async function credentialWatch(c, next) {
     const credential = c.get('credential')
-    const { hold, release } = credential === undefined ? NOBODY : holds.add(credential)
+    const { hold, release } =
+      credential === undefined ? NOBODY : holds.add(credential, c.get('identity'))
     c.set('hold', hold)
     whenClosed(c.env.outgoing, release)
     await next()

@@ -72,7 +72,8 @@ function readBody(
       reject(tooLarge())
     }
   })
-  incoming.once('end', () => resolve(Buffer.concat(chunks, received)))
+  // Taken out, so that they do not stay in memory as long as the answer is open.
+  incoming.once('end', () => resolve(Buffer.concat(chunks.splice(0), received)))
   incoming.once('error', (cause) => reject(new Denied('parse-message.incomplete', { cause })))
   incoming.once('close', () => {
     if (!incoming.readableEnded) reject(new Denied('parse-message.incomplete'))

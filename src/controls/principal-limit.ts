@@ -11,7 +11,8 @@ import { whenClosed } from '../when-closed.ts'
 /**
  * Threat:  One authenticated caller takes the capacity of all the others.
  * Rule:    requests a minute and calls at the same time, by principal. A slot is held until the
- *          answer has ended, however it ended.
+ *          answer has ended, however it ended; only a stream gives it back before, for a slot of
+ *          its own (`call-limit`).
  * Policy:  policies/limits.yaml `principal.requestsPerMinute`, `principal.concurrentCalls`
  * Refuses: 429 `principal-limit.rate`, `principal-limit.concurrency`
  * Source:  MCP 2026-07-28 Tools, Security; OWASP API Security API4:2023 and API6:2023
@@ -39,6 +40,7 @@ export function principalLimit(
         headers: concurrencyHeaders('principal', concurrentCalls),
       })
     }
+    c.set('releaseCall', release)
     whenClosed(c.env.outgoing, release)
     await next()
   }

@@ -16,13 +16,14 @@ import { rawHeadersOf } from '../raw-headers.ts'
  */
 export function requestId(clientAddress: ClientAddress): MiddlewareHandler<AppEnv> {
   return async function requestId(c, next) {
-    const { incoming } = c.env
+    const { incoming, outgoing } = c.env
     const headers = rawHeadersOf(incoming)
     c.set('startedAt', performance.now())
     c.set('requestId', randomUUID())
     c.set('headers', headers)
     c.set('clientCertificate', clientCertificate(incoming.socket))
     c.set('path', c.req.path)
+    c.set('isBehind', () => outgoing.writableNeedDrain)
     c.set(
       'address',
       clientAddress(incoming.socket.remoteAddress, headers.get('x-forwarded-for') ?? []),

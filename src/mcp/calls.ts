@@ -4,7 +4,7 @@ import type { Hold } from '../holds.ts'
 
 /** A deadline, and what the log says of work that failed. */
 type Bounds = Pick<Operation['rule'], 'timeoutSeconds'>
-type WorkFacts = Pick<Operation['facts'], 'requestId' | 'name'>
+type WorkFacts = Pick<Operation['facts'], 'requestId' | 'trace' | 'name'>
 
 /** How a call ended without a result of its own. */
 export type CallEnd = 'cancelled' | 'timed-out' | 'shut-down' | 'revoked'

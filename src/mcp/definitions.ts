@@ -6,13 +6,17 @@ import {
   type StandardSchemaWithJSON,
 } from '@modelcontextprotocol/server'
 import { z } from 'zod'
+import type { HeaderParameter } from '../controls/protocol-guard.ts'
 import type { Catalog, Prompt, Resource, Tool } from '../define.ts'
+import { headerParameters } from './header-parameters.ts'
 
 /** A tool with what the SDK wants of it, converted once: conversion in each request costs 0.3 ms a tool. */
 export interface ToolDefinition {
   readonly tool: Tool
   readonly listed: ListedTool
-  /** For a tool that repeats parameters as headers (`x-mcp-header`); it validates nothing itself. */
+  /** What its callers repeat in headers (`x-mcp-header`). */
+  readonly headerParameters: readonly HeaderParameter[]
+  /** For a tool that has such parameters; it validates nothing itself. */
   readonly headerSchema: StandardSchemaWithJSON | undefined
 }
 
@@ -25,18 +29,17 @@ export interface Definitions {
   readonly prompts: ReadonlyMap<string, { readonly prompt: Prompt; readonly listed: ListedPrompt }>
 }
 
-/** The headers that repeat parameters of tools (`x-mcp-header`), which a browser must be let send. */
-export function paramHeaders({ tools }: Definitions): readonly string[] {
-  return [...tools.values()].flatMap(({ listed }) =>
-    repeatedParameters(listed).map((name) => `Mcp-Param-${name}`),
-  )
+/** The parameters that callers repeat in headers, by tool. */
+export function parametersInHeaders({
+  tools,
+}: Definitions): ReadonlyMap<string, readonly HeaderParameter[]> {
+  return new Map([...tools].map(([name, { headerParameters }]) => [name, headerParameters]))
 }
 
-function repeatedParameters({ inputSchema }: ListedTool): readonly string[] {
-  return Object.values(inputSchema.properties ?? {}).flatMap((property) =>
-    typeof property === 'object' && property !== null && 'x-mcp-header' in property
-      ? [String(property['x-mcp-header'])]
-      : [],
+/** The headers that repeat parameters of tools, which a browser must be let send. */
+export function paramHeaders({ tools }: Definitions): readonly string[] {
+  return [...tools.values()].flatMap(({ headerParameters }) =>
+    headerParameters.map(({ header }) => header),
   )
 }
 
@@ -61,9 +64,9 @@ function toolDefinition(tool: Tool): ToolDefinition {
   const outputSchema = jsonSchema(tool.output, 'output')
   const listed: unknown = { name, title, description, annotations, inputSchema, outputSchema }
   if (!isSpecType.Tool(listed)) throw new TypeError(`Tool ${name} is not one that MCP can list`)
-  const headerSchema =
-    repeatedParameters(listed).length === 0 ? undefined : unvalidated(inputSchema)
-  return { tool, listed, headerSchema }
+  const parameters = headerParameters(name, inputSchema)
+  const headerSchema = parameters.length === 0 ? undefined : unvalidated(inputSchema)
+  return { tool, listed, headerParameters: parameters, headerSchema }
 }
 
 function listedTemplate(resource: Resource): ListedTemplate {

@@ -9,7 +9,7 @@ import type { AppEnv, AppVariables } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
 import type { Changes } from './changes.ts'
 import { endingStream } from './ending-stream.ts'
-import { plainRefusal } from './refusal.ts'
+import { plainRefusal, type Refused } from './refusal.ts'
 import { buildServer, type ServerParts } from './server.ts'
 
 /** What stays while policies come and go. */
@@ -24,6 +24,14 @@ export interface McpPolicies {
   readonly resultBytes: number
   /** Age at which a `subscriptions/listen` stream ends, seconds. */
   readonly streamSeconds: number
+}
+
+interface Served {
+  readonly vars: AppVariables
+  readonly policies: McpPolicies
+  readonly refused: Refused
+  /** Why there is no server for it: a bug, which the SDK keeps to itself. */
+  failure?: unknown
 }
 
 /** Serves one authorized message. */
@@ -46,14 +54,19 @@ const KEEP_ALIVE_MS = 15_000
 export function createMcp(options: McpOptions): Mcp {
   const { definitions, legacy, changes } = options
   /** What the controls left, by the request that the SDK hands back to the factory. */
-  const requests = new WeakMap<Request, { vars: AppVariables; policies: McpPolicies }>()
+  const requests = new WeakMap<Request, Served>()
 
   function factory({ era, requestInfo }: McpRequestContext): ReturnType<typeof buildServer> {
     const left = requestInfo && requests.get(requestInfo)
     if (left === undefined) throw new Error('A request reached the SDK without its controls')
-    const { vars, policies } = left
-    if (vars.era !== era) throw new Error('A request was authorized for one era, served in another')
-    return buildServer({ ...options, ...policies }, vars)
+    const { vars, policies, refused } = left
+    try {
+      if (vars.era !== era) throw new Error('Authorized for one era, served in another')
+      return buildServer({ ...options, ...policies }, vars, refused)
+    } catch (error) {
+      left.failure = error
+      throw error
+    }
   }
 
   const shared = {
@@ -79,14 +92,18 @@ export function createMcp(options: McpOptions): Mcp {
           message.method === 'subscriptions/listen'
             ? endingStream(c, policies.streamSeconds)
             : c.req.raw
-        requests.set(request, { vars, policies })
+        const refused: Refused = (reason) => c.set('denied', reason)
+        const served: Served = { vars, policies, refused }
+        requests.set(request, served)
         const response = await handler.fetch(request, {
           parsedBody: message,
           authInfo: authInfoOf(vars),
         })
         // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
         response.headers.delete('connection')
-        return response.ok ? response : plainRefusal(response)
+        if (response.status < 400) return response
+        if (response.status < 500) return plainRefusal(response, refused)
+        throw new Error('The SDK failed to serve a message', { cause: served.failure })
       },
     async close() {
       await Promise.all([plain.close(), streaming.close()])

@@ -7,6 +7,7 @@ import {
 } from '@modelcontextprotocol/server'
 import { mayList, type Rule, type Rules } from '../access/rules.ts'
 import type { AppVariables } from '../context.ts'
+import { requestFacts } from '../request-facts.ts'
 import type { Store } from '../stores/store.ts'
 import { CallEnded, type Calls, type ReportFailure } from './calls.ts'
 import type { Definitions } from './definitions.ts'
@@ -73,11 +74,12 @@ export function serveList(server: Server, parts: ListParts, vars: AppVariables):
  */
 function existing(
   { calls, definitions, store, reportFailure }: ListParts,
-  { identity, requestId, hold }: AppVariables,
+  vars: AppVariables,
   rule: Rule,
   ctx: ServerContext,
 ): Promise<ListedResource[]> {
-  const facts = { requestId, name: rule.name }
+  const { identity, hold } = vars
+  const facts = { ...requestFacts(vars), name: rule.name }
   const work = async (signal: AbortSignal): Promise<ListedResource[]> => {
     const resource = definitions.resources.get(rule.name)?.resource
     if (resource === undefined) return []

@@ -1,9 +1,11 @@
 import { LOG_LEVEL_META_KEY, type ServerContext } from '@modelcontextprotocol/server'
 import { LOG_LEVELS, type LogLevel } from '../define.ts'
 
-/** Notifications of one kind that a call may send at once, and then each second. */
-const BURST = 256
-const PER_SECOND = 50
+/** What one notification counts at least, bytes. */
+const LEAST_BYTES = 256
+/** Notifications of one kind that a call may send at once, and then each second, bytes of JSON. */
+const BURST_BYTES = 256 * LEAST_BYTES
+const BYTES_PER_SECOND = 50 * LEAST_BYTES
 const MESSAGE_LENGTH = 1024
 const DATA_LENGTH = 8192
 const SEVERITY = new Map<unknown, number>(LOG_LEVELS.map((level, index) => [level, index]))
@@ -20,22 +22,26 @@ export interface Notifier {
 
 /**
  * The SDK queues without a bound for a reader that stalls, so a flood is thinned here: beyond a burst,
- * progress is merged into the newest value and log notifications are counted instead of sent.
+ * and while the reader is behind, progress is merged into the newest value and log notifications are
+ * counted instead of sent. What waits for one reader is two bursts at most, besides its result.
  * Progress grows, as MCP demands (Progress, Behavior Requirements): other values are dropped.
  *
+ * @param isBehind whether the reader takes less than is written
  * @param now monotonic clock, ms
  */
 export function notifier(
   request: ServerContext['mcpReq'],
+  isBehind: () => boolean,
   now: () => number = () => performance.now(),
 ): Notifier {
   const token = request._meta?.progressToken
   const envelope: Readonly<Record<string, unknown>> = request.envelope ?? {}
   const asked = SEVERITY.get(envelope[LOG_LEVEL_META_KEY]) ?? 0
-  const mayProgress = bucket(now)
-  const mayLog = bucket(now)
+  const forProgress = bucket(now)
+  const forLogs = bucket(now)
   const sending = new Set<Promise<void>>()
-  let held: (() => Promise<void>) | undefined
+  /** The newest progress, as long as it has not been sent. */
+  let held: Progress | undefined
   let highest = Number.NEGATIVE_INFINITY
   let dropped = 0
   let closed = false
@@ -47,34 +53,40 @@ export function notifier(
     sending.add(settled)
   }
 
+  function sendProgress(progressToken: string | number, { done, total, message }: Progress): void {
+    const params = {
+      progressToken,
+      progress: done,
+      ...(Number.isFinite(total) ? { total } : {}),
+      ...(message === undefined ? {} : { message }),
+    }
+    held = undefined
+    sent += 1
+    forProgress.spend(params)
+    send(request.notify({ method: 'notifications/progress', params }))
+  }
+
   return {
     progress(done, total, message) {
       if (closed || token === undefined || !(done > highest) || !Number.isFinite(done)) return
       highest = done
-      const params = {
-        progressToken: token,
-        progress: done,
-        ...(Number.isFinite(total) ? { total } : {}),
-        ...(message === undefined ? {} : { message: message.slice(0, MESSAGE_LENGTH) }),
-      }
-      held = () => request.notify({ method: 'notifications/progress', params })
-      if (!mayProgress()) return
-      sent += 1
-      send(held())
-      held = undefined
+      held = { done, total, message: message?.slice(0, MESSAGE_LENGTH) }
+      if (!isBehind() && !forProgress.isEmpty()) sendProgress(token, held)
     },
     log(level, message, data) {
       // The SDK filters too. What it would hold back must not use up the burst of what is asked for.
       if (closed || (SEVERITY.get(level) ?? 0) < asked) return
-      if (!mayLog()) dropped += 1
-      else send(request.log(level, logData(message, data)))
+      if (isBehind() || forLogs.isEmpty()) {
+        dropped += 1
+        return
+      }
+      const sendable = logData(message, data)
+      forLogs.spend(sendable)
+      send(request.log(level, sendable))
     },
     async flush() {
       closed = true
-      if (held !== undefined) {
-        sent += 1
-        send(held())
-      }
+      if (held !== undefined && token !== undefined) sendProgress(token, held)
       if (dropped > 0) send(request.log('warning', `${dropped} log notifications were dropped`))
       await Promise.all(sending)
     },
@@ -82,17 +94,31 @@ export function notifier(
   }
 }
 
-/** @returns a token bucket: `true` for as many calls as the rate allows. */
-function bucket(now: () => number): () => boolean {
-  let tokens = BURST
+interface Progress {
+  readonly done: number
+  readonly total: number | undefined
+  readonly message: string | undefined
+}
+
+interface Bucket {
+  isEmpty(): boolean
+  /** Counts what is sent. The last one may be more than was left. */
+  spend(json: unknown): void
+}
+
+function bucket(now: () => number): Bucket {
+  let left = BURST_BYTES
   let refilledMs = now()
 
-  return function take() {
-    tokens = Math.min(BURST, tokens + ((now() - refilledMs) / 1000) * PER_SECOND)
-    refilledMs = now()
-    if (tokens < 1) return false
-    tokens -= 1
-    return true
+  return {
+    isEmpty() {
+      left = Math.min(BURST_BYTES, left + ((now() - refilledMs) / 1000) * BYTES_PER_SECOND)
+      refilledMs = now()
+      return left < LEAST_BYTES
+    },
+    spend(json) {
+      left -= Math.max(LEAST_BYTES, Buffer.byteLength(JSON.stringify(json)))
+    },
   }
 }
 

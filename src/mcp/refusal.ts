@@ -1,35 +1,46 @@
-import type { JSONRPCMessage, Server } from '@modelcontextprotocol/server'
+import { isSpecType, type JSONRPCMessage, type Server } from '@modelcontextprotocol/server'
 import { z } from 'zod'
+import type { Message } from '../context.ts'
+import { DENIALS, PROTOCOL_ERRORS, type RefusalName } from '../errors.ts'
+import { VERSION_FORM } from './era.ts'
 
 /** Refusals of our own handlers. All of them are -32602, and tell unknown from forbidden names alike. */
 export const NOT_FOUND = {
-  tool: 'Unknown tool',
-  resource: 'Resource not found',
-  prompt: 'Prompt not found',
+  tool: PROTOCOL_ERRORS['handler.unknown-tool'].message,
+  resource: PROTOCOL_ERRORS['handler.resource-not-found'].message,
+  prompt: PROTOCOL_ERRORS['handler.prompt-not-found'].message,
 } as const
 
-/** Fixed texts for the codes that JSON-RPC 2.0 §5.1 and MCP 2026-07-28 define. */
-const MESSAGES = new Map([
-  [-32700, 'Parse error'],
-  [-32601, 'Method not found'],
-  [-32602, 'Invalid params'],
-  [-32603, 'Internal error'],
-  [-32020, 'Headers do not match the message'],
-  [-32021, 'A required client capability is missing'],
-  [-32022, 'Unsupported protocol version'],
+/** Hears why a request was refused, for its record. */
+export type Refused = (reason: RefusalName) => void
+
+const ERRORS = { ...DENIALS, ...PROTOCOL_ERRORS }
+
+/** What an error of the SDK can mean. An argument that a tool does not take is no error of the SDK. */
+type Reason = Exclude<RefusalName, 'handler.invalid-arguments'>
+
+const REASON_BY_TEXT = new Map<string, Reason>([
+  [NOT_FOUND.tool, 'handler.unknown-tool'],
+  [NOT_FOUND.resource, 'handler.resource-not-found'],
+  [NOT_FOUND.prompt, 'handler.prompt-not-found'],
 ])
-const OTHER = { code: -32600, message: 'Invalid request' }
-const OWN_TEXTS: ReadonlySet<string> = new Set(Object.values(NOT_FOUND))
+
+/** Of the codes that JSON-RPC 2.0 §5.1 and MCP 2026-07-28 define. */
+const REASON_BY_CODE = new Map<number, Reason>([
+  [-32700, 'parse-message.not-json'],
+  [-32601, 'authorize.unknown-method'],
+  [-32602, 'handler.invalid-params'],
+  [-32603, 'handler.failed'],
+  [-32020, 'protocol-guard.header-mismatch'],
+  [-32021, 'handler.missing-capability'],
+  [-32022, 'protocol-guard.unsupported-version'],
+])
 
 /** What a client must act on. Anything else of `data` stays behind. */
 const dataSchema = z
   .object({
     supported: z.array(z.string()).optional(),
-    requested: z
-      .string()
-      .regex(/^\d{4}-\d{2}-\d{2}$/)
-      .optional()
-      .catch(undefined),
+    requested: z.string().regex(VERSION_FORM).optional().catch(undefined),
     requiredCapabilities: z.record(z.string(), z.unknown()).optional(),
     reason: z.literal('invalid_request_state').optional().catch(undefined),
   })
@@ -44,44 +55,79 @@ const refusalSchema = z.object({
   error: errorSchema,
 })
 
-type PlainError = z.input<typeof errorSchema>
+type SdkError = z.output<typeof errorSchema>
+
+function reasonOf({ code, message, data }: SdkError): Reason {
+  if (code === -32602 && data?.reason !== undefined) return 'handler.request-state'
+  return REASON_BY_TEXT.get(message) ?? REASON_BY_CODE.get(code) ?? 'handler.other'
+}
 
 /**
  * An error of the SDK in fixed words. Its own quote the request (versions, names, library messages),
  * without a bound, and some have codes that MCP does not define.
  */
-function plainError({ code, message, data }: z.output<typeof errorSchema>): PlainError {
-  const text = OWN_TEXTS.has(message) ? message : MESSAGES.get(code)
-  return text === undefined ? OTHER : { code, message: text, ...(data && { data }) }
+function plainError(reason: Reason, data?: SdkError['data']): z.input<typeof errorSchema> {
+  const { rpcCode: code, message } = ERRORS[reason]
+  return { code, message, ...(data && { data }) }
 }
 
+/** The SDK's status for an exchange that ended before it had an answer. */
+const CLIENT_LEFT = 499
+
 /** What the SDK refuses before it has a server: status, id and what a client must act on stay. */
-export async function plainRefusal(response: Response): Promise<Response> {
+export async function plainRefusal(response: Response, refused: Refused): Promise<Response> {
+  const { status } = response
   const parsed = refusalSchema.safeParse(await response.json().catch(() => undefined))
-  if (!parsed.success) return new Response(null, { status: response.status })
+  if (!parsed.success) {
+    if (status !== CLIENT_LEFT) refused('handler.other')
+    return new Response(null, { status })
+  }
   const { id, error } = parsed.data
+  const reason = status === 406 ? 'handler.not-acceptable' : reasonOf(error)
+  refused(reason)
   return Response.json(
     {
       jsonrpc: '2.0',
       ...(id === null || id === undefined ? {} : { id }),
-      error: plainError(error),
+      error: plainError(reason, error.data),
     },
-    { status: response.status },
+    { status },
   )
 }
 
 /** The same for the errors that a server sends with status 200, in JSON or on a stream. */
-export function sendPlainErrors(server: Server): void {
+export function sendPlainErrors(server: Server, request: Message, refused: Refused): void {
   const connect = server.connect.bind(server)
   server.connect = async function connectPlainly(transport) {
     const send = transport.send.bind(transport)
-    transport.send = (message, options) => send(plainMessage(message), options)
+    transport.send = (message, options) => send(plainMessage(message, request, refused), options)
     await connect(transport)
   }
 }
 
-function plainMessage(message: JSONRPCMessage): JSONRPCMessage {
+function plainMessage(message: JSONRPCMessage, request: Message, refused: Refused): JSONRPCMessage {
   if (!('error' in message)) return message
-  const { data } = errorSchema.safeParse(message.error)
-  return { ...message, error: data === undefined ? OTHER : plainError(data) }
+  const { data: error } = errorSchema.safeParse(message.error)
+  const found = error === undefined ? 'handler.other' : reasonOf(error)
+  // Parameters that its schema of a method refuses are, to the SDK, an internal error.
+  const reason =
+    found === 'handler.failed' && !isSpecified(request) ? 'handler.invalid-params' : found
+  refused(reason)
+  return { ...message, error: plainError(reason, error?.data) }
+}
+
+/** The schemas of what the SDK parses by itself, by method. */
+const SCHEMAS = new Map<string, (request: Message) => boolean>([
+  ['initialize', isSpecType.InitializeRequest],
+  ['logging/setLevel', isSpecType.SetLevelRequest],
+  ['tools/list', isSpecType.ListToolsRequest],
+  ['resources/list', isSpecType.ListResourcesRequest],
+  ['resources/templates/list', isSpecType.ListResourceTemplatesRequest],
+  ['resources/read', isSpecType.ReadResourceRequest],
+  ['prompts/list', isSpecType.ListPromptsRequest],
+  ['prompts/get', isSpecType.GetPromptRequest],
+])
+
+function isSpecified(request: Message): boolean {
+  return SCHEMAS.get(request.method)?.(request) ?? true
 }

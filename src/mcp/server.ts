@@ -7,11 +7,12 @@ import {
   type ServerContext,
   type ServerOptions,
 } from '@modelcontextprotocol/server'
-import type { AppVariables } from '../context.ts'
+import type { AppVariables, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
+import { REVISIONS } from './era.ts'
 import { serveList } from './lists.ts'
 import { type ReadParts, serveRead } from './reads.ts'
-import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
+import { NOT_FOUND, type Refused, sendPlainErrors } from './refusal.ts'
 import { bindingOf } from './request-state.ts'
 import { callTool, type ToolCallParts } from './tool-call.ts'
 
@@ -25,8 +26,7 @@ const LIST = { cacheScope: 'private', ttlMs: 60_000 } as const
 const LIVE = { cacheScope: 'private', ttlMs: 0 } as const
 
 const OPTIONS = {
-  /** The transports of 2024 are another matter: they need sessions, or HTTP+SSE. */
-  supportedProtocolVersions: ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26'],
+  supportedProtocolVersions: REVISIONS,
   cacheHints: {
     'server/discover': LIST,
     'tools/list': LIST,
@@ -46,9 +46,15 @@ const OPTIONS = {
  * It is the SDK's low-level server: the input was parsed when it was authorized, and the wrapper has
  * checked the result, so there is nothing to register. Only a tool that repeats parameters as headers
  * is registered, because the SDK compares those of registered tools alone.
+ *
+ * @param refused hears why, when the request is refused from here on
  */
-export function buildServer(parts: ServerParts, vars: AppVariables): Server | McpServer {
-  const { identity, operation, message, hold } = vars
+export function buildServer(
+  parts: ServerParts,
+  vars: AppVariables,
+  refused: Refused,
+): Server | McpServer {
+  const { identity, operation, message, hold, isBehind } = vars
   let asked: string | Denied | undefined
   // A reload changes lists. Only `subscriptions/listen` can say so; 2025 clients have no stream here.
   const list = { listChanged: vars.era === 'modern' }
@@ -66,7 +72,7 @@ export function buildServer(parts: ServerParts, vars: AppVariables): Server | Mc
     },
   }
   if (message.method !== 'tools/call') {
-    const server = quiet(new Server(parts.product, options))
+    const server = quiet(new Server(parts.product, options), message, refused)
     serveList(server, parts, vars)
     serveRead(server, parts, vars)
     return server
@@ -77,15 +83,17 @@ export function buildServer(parts: ServerParts, vars: AppVariables): Server | Mc
     if (operation === undefined || definition === undefined) {
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
     }
-    return callTool(parts, definition.tool, { identity, operation, hold, asked }, ctx)
+    if (operation.parsed.issues !== undefined) refused('handler.invalid-arguments')
+    else if (asked instanceof Denied) refused(asked.reason)
+    return callTool(parts, definition.tool, { identity, operation, hold, isBehind, asked }, ctx)
   }
   if (definition?.headerSchema === undefined) {
-    const server = quiet(new Server(parts.product, options))
+    const server = quiet(new Server(parts.product, options), message, refused)
     server.setRequestHandler('tools/call', (_request, ctx) => call(ctx))
     return server
   }
   const mcp = new McpServer(parts.product, options)
-  quiet(mcp.server)
+  quiet(mcp.server, message, refused)
   const { tool, headerSchema } = definition
   mcp.registerTool(tool.name, { inputSchema: headerSchema }, (_args, ctx) => call(ctx))
   return mcp
@@ -101,8 +109,8 @@ function unlessRefused(error: unknown): Denied {
 }
 
 /** What the SDK sends and reports quotes the request: errors leave in fixed words, reports stay here. */
-function quiet(server: Server): Server {
-  sendPlainErrors(server)
+function quiet(server: Server, message: Message, refused: Refused): Server {
+  sendPlainErrors(server, message, refused)
   server.onerror = () => {
     // The audit trail has the refusal or the outcome.
   }

@@ -6,7 +6,7 @@ import {
   inputResponse,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import type { Identity, Operation, Parsed } from '../context.ts'
+import type { AppVariables, Identity, Operation, Parsed } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
 import { Denied } from '../errors.ts'
 import type { Hold } from '../holds.ts'
@@ -52,6 +52,7 @@ export function callTool(
     readonly identity: Identity
     readonly operation: Operation
     readonly hold: Hold
+    readonly isBehind: AppVariables['isBehind']
     readonly asked: string | Denied | undefined
   },
   ctx: ServerContext,
@@ -64,7 +65,7 @@ export function callTool(
     return Promise.resolve(failure(wrongArguments(tool, parsed.issues)))
   }
   const input = parsed.value
-  const notify = notifier(ctx.mcpReq)
+  const notify = notifier(ctx.mcpReq, call.isBehind)
 
   async function confirm(question: string): Promise<boolean> {
     if (operation.facts.era === 'legacy') {

@@ -108,6 +108,18 @@ describe('threat: the probes are held up until the platform takes the process fo
     })
   })
 
+  it('answers a page that fails with nothing but that, and goes on', async () => {
+    const broken = adminListener(
+      () => parts,
+      new Map([['/page', () => Promise.reject(new Error('canary-of-the-page'))]]),
+    )
+    const at = { port: await bind(broken, 0, '127.0.0.1', 'ADMIN_') }
+    const [answer] = await exchange(at, PROBE.replace('/readyz', '/page'))
+    expect(answer).toMatchObject({ status: 500, body: '' })
+    expect(await exchange(at, PROBE)).toMatchObject([{ status: 200 }])
+    broken.close()
+  })
+
   it('answers one request a connection, and closes it', async () => {
     expect(await exchange({ port }, PROBE + PROBE)).toMatchObject([{ status: 200 }])
   })

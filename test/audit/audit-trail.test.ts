@@ -198,6 +198,22 @@ describe('threat: a broken sink, a caller acts without leaving a record', () => 
     expect(trail.ready()).toBe(true)
   })
 
+  it('says what came of a decision that is written after it was refused, and of no other', async () => {
+    const { sink, state, records } = memorySink()
+    const trail = trailOver({ ...sink, broken: () => false })
+    const end = { ...decision, event: 'outcome', outcome: 'not-run', durationMs: 0 } as const
+    const otherwise: AuditEvent = { ...end, resultSha256: undefined, progressCount: 0 }
+    await trail.commit(decision, otherwise)
+    expect(codesOf(records())).toEqual(['decision'])
+    state.room = false
+    await expect(trail.commit(decision, otherwise)).rejects.toThrow(Denied)
+    expect(records()).toHaveLength(1)
+    state.room = true
+    state.broken = true
+    await expect(trail.commit(decision, otherwise)).rejects.toThrow(Denied)
+    expect(codesOf(records())).toEqual(['decision', 'decision', 'outcome'])
+  })
+
   it('refuses a decision that its queue has no room for', async () => {
     const { sink, state } = memorySink()
     state.room = false

@@ -98,6 +98,12 @@ describe('threat: somebody on the deny list, a good credential lets them in', ()
     expect(await faultOf(all[ask](sent, 0))).toBe('denied')
   })
 
+  it('tells them apart without a strategy', () => {
+    const nobodyKnows = authenticator([], ({ principal }) => principal.subject === 'mallory')
+    expect(nobodyKnows.denies(identity('mallory'))).toBe(true)
+    expect(nobodyKnows.denies(identity('alice'))).toBe(false)
+  })
+
   it('does not know them from a moment ago', () => {
     expect(all.recall(sent, 0)).toBeUndefined()
   })

@@ -340,6 +340,18 @@ describe('threat: a recorded proof, it is sent once more', () => {
     expect(await refusal(presented(token, early))).toBe('proof')
   })
 
+  it('remembers it also for a request that came in time and waits for keys', async () => {
+    const token = tokenOf()
+    const early = proofFor(token, { iat: START_MS / 1000 + 60 })
+    await verify(presented(token, early))
+    advance(120_000)
+    const lastMomentMs = Date.now()
+    advance(20_000)
+    await expect(ways.verify(presented(token, early), lastMomentMs)).rejects.toMatchObject({
+      cause: { fault: 'replay' },
+    })
+  })
+
   it('is noticed by another replica', async () => {
     const token = tokenOf()
     const sent = presented(token, proofFor(token))
@@ -378,7 +390,7 @@ describe('threat: a recorded proof, it is sent once more', () => {
     }
     expect(marks).toEqual([])
     await verify(presented(token, proofFor(token, { jti: 'canary-jti' })), way)
-    expect(marks).toEqual([[expect.stringMatching(/^dpop:[0-9a-f]{64}$/), 121]])
+    expect(marks).toEqual([[expect.stringMatching(/^dpop:[0-9a-f]{64}$/), 150]])
   })
 })
 

@@ -547,6 +547,14 @@ describe('threat: an issuer that lies, keys come from somewhere else or prove no
     expect(issuer.requests.map((request) => request.url)).toEqual(['/jwks'])
   })
 
+  it.each([[['verify', 'sign']], [['verify', 'encrypt']], [['verify', 'verify']]])(
+    'verifies, and nothing else, with a key of the key operations %j',
+    async (key_ops) => {
+      issuer.answer = json({ keys: [{ ...first, key_ops }] })
+      expect(await find(keySet(), 'first')).toBe('found')
+    },
+  )
+
   it('tries each key of an id that is there twice', async () => {
     issuer.answer = json({ keys: [first, { ...second, kid: 'first' }] })
     const keys = keySet()

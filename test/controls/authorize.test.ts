@@ -33,6 +33,13 @@ function request(method: string, params: object = {}): object {
   return { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } }
 }
 
+/** What a client of 2025 sends. */
+const LEGACY = { 'mcp-protocol-version': '2025-11-25' }
+
+function withoutMeta(message: object): object {
+  return JSON.parse(JSON.stringify(message, (key, value) => (key === '_meta' ? undefined : value)))
+}
+
 /** A name as a header carries it (MCP 2026-07-28 Streamable HTTP, Value encoding). */
 function encoded(name: string): string {
   const isPlain = /^[\x21-\x7e]+$/.test(name)
@@ -90,18 +97,20 @@ describe('threat: a missing scope, a caller uses what it may not', () => {
   })
 
   it.each([
-    'initialize',
-    'ping',
-    'server/discover',
-    'tools/list',
-    'prompts/list',
-    'resources/list',
-    'resources/templates/list',
-    'subscriptions/listen',
-    'logging/setLevel',
-  ])('wants the base scope for %s too', async (method) => {
+    ['server/discover', {}],
+    ['tools/list', {}],
+    ['prompts/list', {}],
+    ['resources/list', {}],
+    ['resources/templates/list', {}],
+    ['subscriptions/listen', {}],
+    ['tools/list', LEGACY],
+    ['initialize', LEGACY],
+    ['ping', LEGACY],
+    ['logging/setLevel', LEGACY],
+  ])('wants the base scope for %s too, with headers %j', async (method, headers) => {
     const app = testApp({ scopes: ALL.slice(1) })
-    const response = await app.send({ body: request(method) })
+    const body = headers === LEGACY ? { jsonrpc: '2.0', id: 1, method } : request(method)
+    const response = await app.send({ body, headers })
     expectRefused(app, response, 403, 'authorize.missing-scope', { id: 1 })
     expect(response.headers.get('www-authenticate')).toContain('scope="mcp:use"')
   })
@@ -219,9 +228,24 @@ describe('threat: an unknown method or name, something runs that no rule speaks 
   ])('refuses the method %j', async (method) => {
     for (const id of [1, undefined]) {
       const body = { jsonrpc: '2.0', id, method }
-      const response = await app.send({ body, headers: { 'mcp-method': null } })
+      const response = await app.send({ body, headers: { ...LEGACY, 'mcp-method': null } })
       expectRefused(app, response, 404, 'authorize.unknown-method', id === undefined ? {} : { id })
     }
+  })
+
+  it.each([
+    'null',
+    'constructor',
+    'tools/cal',
+    'Tools/Call',
+    'tasks/get',
+    'completion/complete',
+    'initialize',
+    'ping',
+    'logging/setLevel',
+  ])('does not know %s in 2026-07-28', async (method) => {
+    const response = await app.send({ body: request(method) })
+    expectRefused(app, response, 404, 'authorize.unknown-method', { id: 1 })
   })
 
   it.each([
@@ -238,8 +262,7 @@ describe('threat: an unknown method or name, something runs that no rule speaks 
     'does not know %s in a revision that has no such method',
     async (method) => {
       const body = { jsonrpc: '2.0', id: 1, method }
-      const headers = { 'mcp-protocol-version': '2025-11-25' }
-      const response = await app.send({ body, headers })
+      const response = await app.send({ body, headers: LEGACY })
       expectRefused(app, response, 404, 'authorize.unknown-method', { id: 1 })
     },
   )
@@ -302,19 +325,16 @@ describe('threat: an unknown method or name, something runs that no rule speaks 
     },
   )
 
-  it('decides by the name in the body, and runs nothing when a header names another', async () => {
+  it('decides by the name in the body, whatever the header of a revision without it says', async () => {
     const weak = testApp({ scopes: ['mcp:use'] })
     const disguised = await weak.send({
-      body: OPERATIONS.delete_report[0],
-      headers: { 'mcp-name': 'echo' },
+      body: withoutMeta(OPERATIONS.delete_report[0]),
+      headers: { ...LEGACY, 'mcp-name': 'echo' },
     })
     expectRefused(weak, disguised, 403, 'authorize.missing-scope', { id: 1, also: ['decision'] })
 
-    const body = toolCall('echo', { text: 'x' })
-    const mismatch = await weak.send({ body, headers: { 'mcp-name': 'delete_report' } })
-    expect(mismatch).toMatchObject({ status: 400, json: { error: { code: -32020 } } })
-    expect(mismatch.events.at(-1)).toMatchObject({ event: 'outcome', outcome: 'not-run' })
-    expectServed(await weak.send({ body }))
+    const body = withoutMeta(toolCall('echo', { text: 'x' }))
+    expectServed(await weak.send({ body, headers: { ...LEGACY, 'mcp-name': 'delete_report' } }))
   })
 })
 

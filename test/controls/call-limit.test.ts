@@ -127,7 +127,11 @@ describe('threat: streams that never end, one caller or all of them together hol
     const second = await app.open({ body })
     expect([first.status, second.status]).toEqual([200, 200])
     const response = await app.send({ body })
-    expectRefused(app, response, 429, 'call-limit.concurrency', { id: 1 })
+    expectRefused(app, response, 429, 'call-limit.open-streams', { id: 1 })
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect(response.headers.get('ratelimit-policy')).toBe(
+      '"principal";q=2;qu="concurrent-requests"',
+    )
     expectServed(await app.send())
 
     await first.leave()
@@ -135,6 +139,35 @@ describe('threat: streams that never end, one caller or all of them together hol
     expect(third.status).toBe(200)
     await second.leave()
     await third.leave()
+  })
+
+  it('holds no slot of a call: streams leave all of them free', async () => {
+    const policies = (shipped: Policies): Policies => {
+      const { limits: all } = limits(3, 100)(shipped)
+      return { ...shipped, limits: { ...all, principal: { ...all.principal, concurrentCalls: 1 } } }
+    }
+    const app = testApp({ policies })
+    const streams = [await app.open({ body }), await app.open({ body }), await app.open({ body })]
+    expect(streams.map(({ status }) => status)).toEqual([200, 200, 200])
+    const call = await app.open()
+    const refused = await app.send()
+    expectRefused(app, refused, 429, 'principal-limit.concurrency')
+    await call.end()
+    for (const stream of streams) await stream.leave()
+
+    // What a stream gave back is not given back again when it ends.
+    const next = await app.open()
+    expectRefused(app, await app.send(), 429, 'principal-limit.concurrency')
+    await next.end()
+  })
+
+  it('frees what a refused stream had taken', async () => {
+    const app = testApp({ policies: limits(1, 1) })
+    const wrong = { ...body, params: { notifications: 'all', _meta: META } }
+    for (let count = 0; count < 3; count += 1) await app.send({ body: wrong })
+    const stream = await app.open({ body })
+    expect(stream.status).toBe(200)
+    await stream.leave()
   })
 
   it('refuses everybody one stream too many, as a fault of ours', async () => {
@@ -150,5 +183,35 @@ describe('threat: streams that never end, one caller or all of them together hol
     const next = await app.open({ body, headers: bearer(keys[1]) })
     expect(next.status).toBe(200)
     await next.leave()
+  })
+})
+
+describe('threat: a stream that names a million resources, all of it stays in memory with the stream', () => {
+  const listen = (notifications: object): object => ({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'subscriptions/listen',
+    params: { notifications, _meta: META },
+  })
+  const named = (count: number): object =>
+    listen({ resourceSubscriptions: Array.from({ length: count }, (_, id) => `report://${id}`) })
+  /** A message of exactly so many bytes. */
+  const sized = (bytes: number): object => {
+    const of = (text: string): object => listen({ resourceSubscriptions: [text] })
+    const rest = Buffer.byteLength(JSON.stringify(of('')))
+    return of('x'.repeat(bytes - rest))
+  }
+
+  it.each([
+    ['100 resources', named(100), 200],
+    ['101 resources', named(101), 400],
+    ['10,000 resources', named(10_000), 400],
+    ['16 KiB', sized(16_384), 200],
+    ['one byte more', sized(16_385), 400],
+  ])('answers a stream of %s', async (_name, body, status) => {
+    const app = testApp()
+    const response = await app.send({ body })
+    if (status === 200) expect([response.status, response.reached]).toEqual([200, 1])
+    else expectRefused(app, response, 400, 'call-limit.subscriptions', { id: 1 })
   })
 })

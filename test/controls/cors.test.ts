@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { HOST, type TestRequest, testApp } from '../app.ts'
+import { HOST, META, type TestRequest, testApp } from '../app.ts'
 import { expectRefused, expectServed } from '../expect-refused.ts'
 
 const PAGE = 'https://app.example.com'
@@ -71,7 +71,12 @@ describe('threat: a foreign page reads answers, what a victim may see leaks to i
     const weak = testApp({ scopes: ['mcp:use'] })
     const { status, headers } = await weak.send({
       headers: { origin: 'http://localhost:5173' },
-      body: { jsonrpc: '2.0', id: 1, method: 'prompts/get', params: { name: 'summarize_report' } },
+      body: {
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'prompts/get',
+        params: { name: 'summarize_report', _meta: META },
+      },
     })
     expect(status).toBe(403)
     expect(headers.get('access-control-allow-origin')).toBe('http://localhost:5173')

@@ -60,11 +60,12 @@ const LISTEN = {
 }
 
 /** What the strategies say of a credential from now on. */
-function refusing(reason: DenyReason, fault: Fault): Pick<Authenticator, 'recheck'> {
+function refusing(reason: DenyReason, fault: Fault): Pick<Authenticator, 'recheck' | 'denies'> {
   return {
     async recheck() {
       throw new Denied(reason, { cause: new CredentialFault(fault) })
     },
+    denies: () => false,
   }
 }
 
@@ -114,6 +115,7 @@ describe('threat: a revoked credential, whoever stole it keeps what is open', ()
         asked += 1
         throw new Denied('authenticate.rejected')
       },
+      denies: () => false,
     })
     await app.holds.check()
     expect(asked).toBe(0)

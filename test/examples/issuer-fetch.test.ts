@@ -75,6 +75,16 @@ describe('contract: what an issuer answers', () => {
     await expect(post()).rejects.toMatchObject({ failure: { exitCode: 3 } })
   })
 
+  it.each(['GET', 'POST'])('follows no redirect of a %s by itself', async (method) => {
+    issuer.answer = ({ url }, response) => {
+      if (url === '/token') response.writeHead(307, { location: '/elsewhere' }).end()
+      else response.writeHead(200).end('{"reached":true}')
+    }
+    const body = method === 'POST' ? { body: 'refresh_token=secret-1' } : {}
+    const request = issuerFetch(LOCAL, never)(`${issuer.origin}/token`, { method, ...body })
+    await expect(request).rejects.toThrow(TypeError)
+  })
+
   it('stops with its signal', async () => {
     issuer.answer = () => {}
     const cancel = new AbortController()

@@ -152,8 +152,7 @@ function headersOf(
     'x-content-type-options': 'nosniff',
     ...(value === undefined ? {} : { 'www-authenticate': `${value}${offer}` }),
     vary: 'Origin',
-    ...(reason === 'listen.malformed'
-      ? { connection: 'close' }
-      : { connection: 'keep-alive', 'keep-alive': 'timeout=5' }),
+    // The body was announced and is not read.
+    connection: 'close',
   }
 }

@@ -107,7 +107,7 @@ const rejected = (cause: string): ExpectedRefusal => ({
 const malformed: ExpectedRefusal = {
   status: 400,
   reason: 'authenticate.malformed',
-  cause: 'none',
+  cause: 'shape',
 }
 const unread = (reason: DenyReason): ExpectedRefusal => ({ status: 400, reason })
 const missing: ExpectedRefusal = { status: 401, reason: 'authenticate.missing' }
@@ -283,12 +283,12 @@ describe('threat: a second place for credentials, it ends in logs or is checked 
     [
       'a key beside a token',
       [`X-API-Key: ${low}`, bearer(jwt)],
-      { status: 400, reason: 'authenticate.two-credentials', cause: 'none' },
+      { status: 400, reason: 'authenticate.two-credentials', cause: 'shape' },
     ],
     [
       'the same key in both',
       [`X-API-Key: ${low}`, bearer(low)],
-      { status: 400, reason: 'authenticate.two-credentials', cause: 'none' },
+      { status: 400, reason: 'authenticate.two-credentials', cause: 'shape' },
     ],
     [
       'a key twice',

@@ -3,7 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { authPolicy } from '../../src/policy-schemas.ts'
+import { META, PUBLIC_URL, testApp } from '../app.ts'
+import { testClock } from '../clock.ts'
 import { json } from '../http-server.ts'
 import type { RawAnswer } from '../raw-http.ts'
 import { type PolicyEdit, type Server, spawnServer, startServer, stopServers } from '../server.ts'
@@ -294,6 +298,60 @@ describe('contract: a real authorization server with opaque tokens (oidc-provide
     const answer = await attempt(server, bearer(token))
     await expectRefused(server, answer, { ...options, cause: 'inactive', secrets })
     await stopServers()
+  })
+})
+
+describe('threat: a token that its issuer has revoked, whoever stole it keeps what is open', () => {
+  it('ends the stream at the first look after the yes is forgotten: every 10 seconds', async () => {
+    const opaque = await startIntrospectionServer()
+    onTestFinished(() => opaque.down())
+    const { endpoint } = opaque
+    const clientSecretFile = fileOf(CLIENT.clientSecret)
+    const entry = asked(opaque, { endpoint, clientId: CLIENT.clientId, clientSecretFile })
+    const clock = testClock()
+    const verificationCacheSeconds = 20
+    const app = testApp({
+      clock,
+      policies: (policies) => ({
+        ...policies,
+        auth: authPolicy('development').parse({
+          ...policies.auth,
+          issuers: [entry],
+          verificationCacheSeconds,
+        }),
+      }),
+    })
+    onTestFinished(() => app.close())
+    const good = { active: true, aud: PUBLIC_URL, sub: 'user-1', scope: 'mcp:use', exp: NOW + 600 }
+    opaque.answers.set(CANARY, json(good))
+    const stream = await app.open({
+      headers: { authorization: `Bearer ${CANARY}` },
+      body: {
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'subscriptions/listen',
+        params: { notifications: { toolsListChanged: true }, _meta: META },
+      },
+    })
+    expect(stream.status).toBe(200)
+    let isOpen = true
+    const ended = stream.end().then(({ text }) => {
+      isOpen = false
+      return text
+    })
+
+    opaque.answers.delete(CANARY)
+    const looks = verificationCacheSeconds / 10
+    for (let look = 0; look < looks; look += 1) {
+      clock.advance(10_000)
+      await sleep(10)
+    }
+    clock.advance(9999)
+    await sleep(10)
+    expect([isOpen, opaque.asked(CANARY)]).toEqual([true, 1])
+    clock.advance(1)
+    expect(await ended).not.toContain('"result"')
+    expect(opaque.asked(CANARY)).toBe(2)
   })
 })
 

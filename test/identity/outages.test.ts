@@ -79,6 +79,11 @@ function cooldown(): Promise<void> {
   return sleep(COOLDOWN_MS + 50)
 }
 
+async function readiness({ adminUrl }: Server): Promise<readonly [number, unknown]> {
+  const response = await fetch(`${adminUrl}/readyz`)
+  return [response.status, await response.json()]
+}
+
 /** It is us, not the token: 503, when to come back, no challenge, nothing run, all on record. */
 async function expectUnavailable(server: Server, answer: RawAnswer): Promise<void> {
   expect(answer.status).toBe(503)
@@ -103,13 +108,30 @@ describe('threat: an outage of the issuer, callers are told that their tokens ar
     const server = await serverFor([issuer])
     await expectUnavailable(server, await call(server, issuer))
     expect(resultOf(await attempt(server, bearer(server.key)))).toMatchObject({ kind: 'api-key' })
-    const ready = await fetch(`${server.adminUrl}/readyz`)
-    expect(ready.status).toBe(200)
+    // Whoever has a key can still be served.
+    expect(await readiness(server)).toMatchObject([200, { issuers: 'unreachable' }])
     expect(server.stderr()).toContain(`"reason":"network","issuer":"${issuer.url}"`)
 
     await issuer.up()
     await cooldown()
     expect(resultOf(await call(server, issuer))).toMatchObject({ issuer: issuer.url })
+    expect(await readiness(server)).toMatchObject([200, { issuers: 'ok' }])
+  })
+
+  it('is not ready while it could authenticate nobody', async () => {
+    const issuer = await issuerOfTest()
+    await issuer.down()
+    const server = await serverFor(
+      [issuer],
+      [...IMPATIENT, ['auth.yaml', 'enabled: true', 'enabled: false']],
+    )
+    expect(await readiness(server)).toMatchObject([
+      503,
+      { authentication: 'nobody-can-authenticate' },
+    ])
+    await issuer.up()
+    await cooldown() // The next fetch is begun in the background.
+    await expect.poll(() => readiness(server)).toMatchObject([200, { authentication: 'ok' }])
   })
 
   it('goes on with the keys it has, and does not call an unknown key a bad token', async () => {

@@ -329,6 +329,17 @@ describe('threat: one provider speaks for another, its users become somebody els
     await refuses(everybody, token, 'type')
   })
 
+  const apart = pairs.filter(([, , from, to]) => audiencesOf(from).isDisjointFrom(audiencesOf(to)))
+  it.each(apart)('the audience of %s is none of %s', async (_from, _to, from, to) => {
+    const { header, claims } = to.access
+    const { aud } = from.access.claims
+    await refuses(
+      everybody,
+      providers.token(to, { header, claims: { ...claims, aud } }),
+      'audience',
+    )
+  })
+
   it.each(named)('%s does not loosen the default entry beside it', async (_heading, profile) => {
     const { header, claims } = profile.access
     const [any] = PROFILES
@@ -349,6 +360,11 @@ describe('threat: one provider speaks for another, its users become somebody els
 /** What the entry of a provider accepts as type. */
 function typesOf(profile: Profile): readonly string[] {
   return z.object({ tokenTypes: z.array(z.string()) }).parse(rawEntry(profile)).tokenTypes
+}
+
+/** For whom a token is. */
+function audiencesOf({ access }: Profile): Set<unknown> {
+  return new Set([access.claims['aud']].flat())
 }
 
 function typeOf({ header }: TokenShape): string {

@@ -219,7 +219,7 @@ describe('contract: idle', () => {
 
   it('covers work without a record, such as a list', async () => {
     const { calls, audited } = setUp()
-    const facts = { requestId: 'request-1', name: 'list' }
+    const facts = { requestId: 'request-1', trace: undefined, name: 'list' }
     const listed = calls.bounded({ timeoutSeconds: 1 }, facts, alive(), never, async (result) =>
       'error' in result && result.error instanceof CallEnded ? result.error.end : '',
     )

@@ -45,6 +45,7 @@ describe('threat: a stream outlives what ends it, because its signal was garbage
       async recheck() {
         throw new Denied('authenticate.rejected', { cause: new CredentialFault('revoked') })
       },
+      denies: () => false,
     })
     await at.lasting.holds.check()
     expect(await stream.text()).not.toContain('"result"')
@@ -93,6 +94,8 @@ describe('threat: a call outlives its caller, because its signal was garbage', (
     await collectGarbage()
     client.abort()
     await expect(stream.text()).rejects.toThrow()
-    await expect.poll(() => at.outcomes().map(({ outcome }) => outcome), { timeout: 8000 }).toEqual(['cancelled'])
+    await expect
+      .poll(() => at.outcomes().map(({ outcome }) => outcome), { timeout: 8000 })
+      .toEqual(['cancelled'])
   })
 })

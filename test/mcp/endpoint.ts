@@ -20,8 +20,10 @@ import { resources } from '../../src/resources/index.ts'
 import { secretRing } from '../../src/secrets.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
+import { createTelemetry } from '../../src/telemetry/telemetry.ts'
 import { tools } from '../../src/tools/index.ts'
 import { temporaryFolder } from '../audit/pipe.ts'
+import { inspect } from '../canaries.ts'
 
 export type Outcome = Extract<AuditEvent, { event: 'outcome' }>
 
@@ -123,6 +125,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
       ring,
       store,
       trail,
+      telemetry: createTelemetry({ trustCallers: config.trustTraceContext }),
       logger: { fatal: log, error: log, warn: log, info: log, debug: log },
     },
     policies.http,
@@ -146,6 +149,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       if (server.listening) await end(0)
+      inspect(lines.join('\n'))
       folder[Symbol.dispose]()
     },
   }
@@ -221,9 +225,9 @@ function recordingTrail(trail: AuditTrail, audited: AuditEvent[]): AuditTrail {
       audited.push(event)
       trail.write(event)
     },
-    async commit(event) {
+    async commit(event, otherwise) {
       audited.push(event)
-      await trail.commit(event)
+      await trail.commit(event, otherwise)
     },
   }
 }

@@ -1,52 +1,58 @@
-import { classifyInboundRequest } from '@modelcontextprotocol/server'
 import { describe, expect, it } from 'vitest'
 import type { Message } from '../../src/context.ts'
-import { eraOf } from '../../src/mcp/era.ts'
+import { Denied } from '../../src/errors.ts'
+import { eraReader } from '../../src/mcp/era.ts'
 import { META } from '../app.ts'
 
-const VERSION = 'io.modelcontextprotocol/protocolVersion'
-const METAS: readonly (object | undefined)[] = [
-  undefined,
-  {},
-  META,
-  { progressToken: 1 },
-  { ...META, [VERSION]: '2025-11-25' },
-  { ...META, [VERSION]: '2099-01-01' },
-  { ...META, [VERSION]: 7 },
-  { [VERSION]: '2026-07-28' },
-  { [VERSION]: null },
-]
-const HEADERS = [undefined, '', '2025-06-18', '2025-11-25', '2026-07-28', '2026-07-29', '9', 'x']
-const METHODS = [
-  'initialize',
-  'ping',
-  'tools/call',
-  'tools/list',
-  'notifications/initialized',
-  'no/such',
-]
+const INITIALIZE = {
+  protocolVersion: '2025-06-18',
+  capabilities: {},
+  clientInfo: { name: 'a', version: '1' },
+}
+const LEGACY = { 'mcp-protocol-version': '2025-11-25' }
 
-describe('contract: a message is authorized for the era that the SDK serves it in', () => {
-  const cases = METHODS.flatMap((method) =>
-    HEADERS.flatMap((version) => METAS.map((meta) => ({ method, version, meta }))),
-  )
+/** The era, or the name of the refusal with its data. */
+function read(
+  policy: 'off' | 'stateless',
+  [method, params]: readonly [string, object?],
+  sent: Readonly<Record<string, string>>,
+): unknown {
+  const message: Message = {
+    jsonrpc: '2.0',
+    ...(method.startsWith('notifications/') ? {} : { id: 1 }),
+    method,
+    ...(params && { params: { ...params } }),
+  }
+  const headers = new Map(Object.entries(sent).map(([name, value]) => [name, [value]]))
+  try {
+    return eraReader(policy)(message, headers)
+  } catch (error) {
+    return error instanceof Denied ? [error.reason, error.data] : error
+  }
+}
 
-  it.each(cases)('$method, header $version, _meta $meta', ({ method, version, meta }) => {
-    const message: Message = {
-      jsonrpc: '2.0',
-      ...(method.startsWith('notifications/') ? {} : { id: 1 }),
-      method,
-      ...(meta === undefined ? {} : { params: { _meta: meta } }),
-    }
-    const { kind } = classifyInboundRequest({
-      httpMethod: 'POST',
-      body: message,
-      ...(version === undefined ? {} : { protocolVersionHeader: version }),
-    })
-    const era = eraOf(
-      message,
-      new Map(version === undefined ? [] : [['mcp-protocol-version', [version]]]),
-    )
-    if (kind !== 'reject') expect(era).toBe(kind)
+// `test/controls/protocol-guard.test.ts` compares it with what the SDK does.
+describe('contract: the era of a message, by policy', () => {
+  const unsupported = (requested?: string): unknown => [
+    'protocol-guard.unsupported-version',
+    { supported: ['2026-07-28'], ...(requested !== undefined && { requested }) },
+  ]
+
+  it.each<[string, [string, object?], Record<string, string>, unknown, unknown]>([
+    ['a request of 2025', ['tools/list'], LEGACY, 'legacy', unsupported('2025-11-25')],
+    ['a request without a version', ['tools/list'], {}, 'legacy', unsupported()],
+    ['an initialize', ['initialize', INITIALIZE], {}, 'legacy', unsupported('2025-06-18')],
+    [
+      'an initialize of no date',
+      ['initialize', { ...INITIALIZE, protocolVersion: 'canary' }],
+      {},
+      'legacy',
+      unsupported(),
+    ],
+    ['a notification of 2025', ['notifications/initialized'], LEGACY, 'legacy', 'legacy'],
+    ['a request of 2026', ['tools/list', { _meta: META }], {}, 'modern', 'modern'],
+  ])('%s', (_name, message, headers, stateless, off) => {
+    expect(read('stateless', message, headers)).toEqual(stateless)
+    expect(read('off', message, headers)).toEqual(off)
   })
 })

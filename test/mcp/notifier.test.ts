@@ -30,11 +30,13 @@ function request(options: { token?: string; level?: string; fails?: boolean } = 
 
 /** A clock that stands still, so that a burst is all there is. */
 const still = (): number => 0
+/** A reader that takes whatever is written. */
+const keepsUp = (): boolean => false
 
 describe('threat: a flood of notifications, memory grows with a reader that stalls', () => {
   it('merges progress: some of it, growing, and the last value', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     for (let done = 1; done <= 20_000; done++) notify.progress(done, 20_000)
     await notify.flush()
     const values = sent.map(({ params }) => params.progress)
@@ -46,7 +48,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
 
   it('counts the log notifications that it drops', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     for (let index = 0; index < 20_000; index++) notify.log('info', `line ${index}`)
     await notify.flush()
     expect(sent).toHaveLength(257)
@@ -58,7 +60,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
 
   it('does not lose an error behind log notifications that nobody asked for', async () => {
     const { mcpReq, sent } = request({ level: 'error' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     for (let index = 0; index < 20_000; index++) notify.log('debug', `line ${index}`)
     notify.log('error', 'out of paper')
     await notify.flush()
@@ -68,7 +70,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
   it('lets 50 a second through after the burst', async () => {
     let now = 0
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, () => now)
+    const notify = notifier(mcpReq, keepsUp, () => now)
     for (let done = 0; done < 1000; done++) notify.progress(done)
     expect(sent).toHaveLength(256)
     now = 1000
@@ -77,9 +79,49 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
     await notify.flush()
   })
 
+  it.each([
+    ['of 1 kB', 'x'.repeat(1000), undefined, 66],
+    ['with 8 kB of data', 'x', { text: 'x'.repeat(7900) }, 9],
+    ['that grow when they become JSON', '\u0001'.repeat(1000), undefined, 11],
+  ])(
+    'counts log notifications by what they take on the wire: %s',
+    async (_name, text, data, most) => {
+      const { mcpReq, sent } = request()
+      const notify = notifier(mcpReq, keepsUp, still)
+      for (let index = 0; index < 1000; index++) notify.log('info', text, data)
+      await notify.flush()
+      expect(sent).toHaveLength(most + 1)
+      expect(Buffer.byteLength(JSON.stringify(sent))).toBeLessThan(80_000)
+    },
+  )
+
+  it('holds back what a reader that is behind would only queue', async () => {
+    let behind = true
+    const { mcpReq, sent } = request({ token: 'p' })
+    const notify = notifier(mcpReq, () => behind, still)
+    for (let done = 1; done <= 10; done++) {
+      notify.progress(done)
+      notify.log('info', 'line')
+    }
+    expect(sent).toEqual([])
+
+    behind = false
+    notify.progress(11)
+    notify.log('info', 'line')
+    behind = true
+    notify.progress(12)
+    await notify.flush()
+    expect(sent.map(({ params }) => params.progress ?? params.data)).toEqual([
+      11,
+      'line',
+      12,
+      '10 log notifications were dropped',
+    ])
+  })
+
   it('lets what is slow enough through as it is', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     for (let done = 1; done <= 100; done++) notify.progress(done, 100, `step ${done}`)
     await notify.flush()
     expect(sent).toHaveLength(100)
@@ -94,7 +136,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
     ['log', undefined, 1024],
   ] as const)('cuts a %s message', async (kind, token, length) => {
     const { mcpReq, sent } = request(token === undefined ? {} : { token })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     if (kind === 'progress') notify.progress(1, 1, 'x'.repeat(1_000_000))
     else notify.log('info', 'x'.repeat(1_000_000))
     await notify.flush()
@@ -111,7 +153,7 @@ describe('contract: progress', () => {
     ['infinity', [1, Number.POSITIVE_INFINITY]],
   ])('drops %s', async (_name, values) => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     for (const value of values) notify.progress(value)
     await notify.flush()
     expect(sent).toHaveLength(1)
@@ -119,7 +161,7 @@ describe('contract: progress', () => {
 
   it('leaves out a total that is no number', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     notify.progress(1, Number.NaN)
     await notify.flush()
     expect(sent[0]?.params).toEqual({ progressToken: 'p', progress: 1 })
@@ -127,7 +169,7 @@ describe('contract: progress', () => {
 
   it('sends none to a caller that did not ask', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     notify.progress(1)
     await notify.flush()
     expect(sent).toEqual([])
@@ -136,7 +178,7 @@ describe('contract: progress', () => {
 
   it('sends nothing after the end', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     await notify.flush()
     notify.progress(1)
     notify.log('emergency', 'late')
@@ -145,7 +187,7 @@ describe('contract: progress', () => {
 
   it('does not fail the tool when nobody is there to read', async () => {
     const { mcpReq } = request({ token: 'p', fails: true })
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     notify.progress(1)
     notify.log('info', 'one')
     await notify.flush()
@@ -180,7 +222,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
     ['too much', { text: 'x'.repeat(8192) }],
   ])('sends the message alone for %s', async (_name, data) => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     notify.log('info', 'text', data)
     await notify.flush()
     expect(sent).toEqual([
@@ -190,7 +232,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
 
   it('sends what it checked, though the data answers differently each time', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     const value = { toJSON: () => (asked++ === 0 ? 'small' : 'x'.repeat(1_000_000)) }
     notify.log('info', 'text', { value })
     await notify.flush()
@@ -199,7 +241,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
 
   it('lets plain data through', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, still)
+    const notify = notifier(mcpReq, keepsUp, still)
     notify.log('notice', 'text', { count: 3 })
     await notify.flush()
     expect(sent[0]?.params).toEqual({ level: 'notice', data: { count: 3, message: 'text' } })

@@ -154,9 +154,9 @@ describe('threat: headers say one thing and the body another, a proxy decides on
       json: mismatch,
     })
     await vi.waitFor(() =>
-      expect(endpoint.audited.slice(before)).toContainEqual(
-        expect.objectContaining({ event: 'outcome', outcome: 'not-run' }),
-      ),
+      expect(endpoint.audited.slice(before)).toEqual([
+        expect.objectContaining({ event: 'request', reason: 'protocol-guard.header-mismatch' }),
+      ]),
     )
   })
 
@@ -179,10 +179,15 @@ describe('threat: headers say one thing and the body another, a proxy decides on
       200,
     ],
   ])('TRN-17 parameters in headers: %s', async (_name, headers, status) => {
+    const before = endpoint.audited.length
     const message = call('modern', 'in_region', { region: 'eu', size: 5 })
     const answer = await send(endpoint, message, { headers })
     expect(answer.status).toBe(status)
     if (status === 400) expect(answer.json).toEqual(mismatch)
+    const events = status === 400 ? ['request'] : ['decision', 'outcome', 'request']
+    await vi.waitFor(() =>
+      expect(endpoint.audited.slice(before).map(({ event }) => event)).toEqual(events),
+    )
   })
 })
 
@@ -249,7 +254,7 @@ describe('contract: versions and what a modern client says of itself', () => {
     expect(status).toBe(400)
     expect(json).toMatchObject({ error: { code: -32022, data: { supported: ['2026-07-28'] } } })
     expect((await send(strict, call('modern', 'echo', { text: 'x' }))).status).toBe(200)
-    expect(strict.outcomes().map(({ outcome }) => outcome)).toEqual(['not-run', 'ok'])
+    expect(strict.outcomes().map(({ outcome }) => outcome)).toEqual(['ok'])
   })
 })
 

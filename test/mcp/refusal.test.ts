@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { RefusalName } from '../../src/errors.ts'
 import { plainRefusal } from '../../src/mcp/refusal.ts'
 import { type Endpoint, startEndpoint } from './endpoint.ts'
 import { call, type Era, request, type SendOptions, send } from './wire.ts'
@@ -25,7 +26,8 @@ const withParams = (era: Era, params: object): object => {
 }
 
 const CASES: readonly Case[] = [
-  ['a method', (era) => request(era, CANARY)],
+  // The record of a request names its method, whatever it is.
+  ['a method', (era) => request(era, 'canary')],
   ['a tool', (era) => call(era, CANARY)],
   ['a prompt', (era) => request(era, 'prompts/get', { name: CANARY })],
   ['an unknown uri', (era) => request(era, 'resources/read', { uri: `${CANARY}://x` })],
@@ -85,6 +87,48 @@ const CASES: readonly Case[] = [
   ['another header', (era) => call(era, 'echo', { text: 1 }), { 'mcp-param-text': CANARY }],
 ]
 
+/** What the schemas of the SDK refuse, which the SDK takes for errors of its own. */
+const REFUSED_PARAMS: readonly (readonly [name: string, message: (era: Era) => object])[] = [
+  ['a cursor of another type', (era) => request(era, 'tools/list', { cursor: 1 })],
+  ['a cursor of prompts', (era) => request(era, 'prompts/list', { cursor: {} })],
+  ['a cursor of resources', (era) => request(era, 'resources/list', { cursor: [] })],
+  ['a cursor of templates', (era) => request(era, 'resources/templates/list', { cursor: null })],
+  ['a uri of another type', (era) => request(era, 'resources/read', { uri: 1 })],
+  ['no uri', (era) => request(era, 'resources/read')],
+  ['no name of a prompt', (era) => request(era, 'prompts/get')],
+  ['arguments of a prompt', (era) => request(era, 'prompts/get', { name: 'a', arguments: [] })],
+  ['no name of a tool', (era) => request(era, 'tools/call')],
+  ['arguments of a tool', (era) => request(era, 'tools/call', { name: 'echo', arguments: [] })],
+]
+
+describe('contract: what only clients of 2025 send is refused in the same words', () => {
+  it.each([
+    ['initialize', {}],
+    ['initialize', { protocolVersion: 1, capabilities: {}, clientInfo: {} }],
+    ['logging/setLevel', {}],
+    ['logging/setLevel', { level: 'loud' }],
+  ])('%s %j', async (method, params) => {
+    const answer = await send(endpoint, request('legacy', method, params), { era: 'legacy' })
+    const error = { code: -32602, message: 'Invalid params' }
+    expect([answer.status, answer.json.error]).toEqual([200, error])
+  })
+
+  it.each([
+    [
+      'initialize',
+      {
+        protocolVersion: '2025-11-25',
+        capabilities: {},
+        clientInfo: { name: 'a', version: '1' },
+      },
+    ],
+    ['logging/setLevel', { level: 'debug' }],
+  ])('and is served when it is right: %s', async (method, params) => {
+    const { json } = await send(endpoint, request('legacy', method, params), { era: 'legacy' })
+    expect(json).toHaveProperty('result')
+  })
+})
+
 describe.each(['modern', 'legacy'] as const)(
   'threat: an answer echoes its request, %s era',
   (era) => {
@@ -96,7 +140,7 @@ describe.each(['modern', 'legacy'] as const)(
           headers: sent,
         })
         expect(text).not.toBe('')
-        expect(JSON.stringify([...headers]) + text).not.toContain(CANARY)
+        expect(JSON.stringify([...headers]) + text).not.toContain('canary')
         expect(text.length).toBeLessThan(1000)
         for (const { error } of messages) if (error) expect(CODES).toContain(error.code)
       },
@@ -113,6 +157,11 @@ describe.each(['modern', 'legacy'] as const)(
         expect(text).not.toContain(CANARY)
         expect(text.length).toBeLessThan(2000)
       }
+    })
+
+    it.each(REFUSED_PARAMS)('says that parameters are wrong: %s', async (_name, message) => {
+      const { status, json } = await send(endpoint, message(era), { era })
+      expect([status, json.error]).toEqual([200, { code: -32602, message: 'Invalid params' }])
     })
 
     it('says what is wrong with arguments: places and rules, nothing of the caller', async () => {
@@ -134,27 +183,33 @@ describe.each(['modern', 'legacy'] as const)(
 )
 
 describe('contract: TRN-24 a refusal of the SDK leaves in fixed words', () => {
+  let reasons: RefusalName[] = []
+  const note = (reason: RefusalName): void => void reasons.push(reason)
+  beforeEach(() => {
+    reasons = []
+  })
   const refused = (body: unknown, status = 400): Promise<Response> =>
-    plainRefusal(Response.json(body, { status }))
+    plainRefusal(Response.json(body, { status }), note)
 
   it.each([
-    [-32700, -32700, 'Parse error'],
-    [-32600, -32600, 'Invalid request'],
-    [-32601, -32601, 'Method not found'],
-    [-32602, -32602, 'Invalid params'],
-    [-32603, -32603, 'Internal error'],
-    [-32020, -32020, 'Headers do not match the message'],
-    [-32021, -32021, 'A required client capability is missing'],
-    [-32022, -32022, 'Unsupported protocol version'],
-    [-32000, -32600, 'Invalid request'],
-    [-32002, -32600, 'Invalid request'],
-    [-32042, -32600, 'Invalid request'],
-    [-32099, -32600, 'Invalid request'],
-    [1, -32600, 'Invalid request'],
-  ])('code %i becomes %i', async (code, expected, message) => {
+    [-32700, -32700, 'Parse error', 'parse-message.not-json'],
+    [-32600, -32600, 'Invalid request', 'handler.other'],
+    [-32601, -32601, 'Method not found', 'authorize.unknown-method'],
+    [-32602, -32602, 'Invalid params', 'handler.invalid-params'],
+    [-32603, -32603, 'Internal error', 'handler.failed'],
+    [-32020, -32020, 'Headers do not match the message', 'protocol-guard.header-mismatch'],
+    [-32021, -32021, 'A required client capability is missing', 'handler.missing-capability'],
+    [-32022, -32022, 'Unsupported protocol version', 'protocol-guard.unsupported-version'],
+    [-32000, -32600, 'Invalid request', 'handler.other'],
+    [-32002, -32600, 'Invalid request', 'handler.other'],
+    [-32042, -32600, 'Invalid request', 'handler.other'],
+    [-32099, -32600, 'Invalid request', 'handler.other'],
+    [1, -32600, 'Invalid request', 'handler.other'],
+  ])('code %i becomes %i', async (code, expected, message, reason) => {
     const error = { code, message: CANARY, data: { [CANARY]: CANARY, url: CANARY } }
     const response = await refused({ jsonrpc: '2.0', id: 3, error })
     expect(response.status).toBe(400)
+    expect(reasons).toEqual([reason])
     expect(await response.json()).toEqual({
       jsonrpc: '2.0',
       id: 3,
@@ -188,9 +243,11 @@ describe('contract: TRN-24 a refusal of the SDK leaves in fixed words', () => {
       Response.json({ error: { code: 1.5, message: CANARY } }, { status: 500 }),
     ],
   ])('sends nothing of %s', async (_name, response) => {
-    const plain = await plainRefusal(response)
+    const plain = await plainRefusal(response, note)
     expect(plain.status).toBe(response.status)
     expect(await plain.text()).toBe('')
+    // Nothing was refused when the client has left.
+    expect(reasons).toEqual(response.status === 499 ? [] : ['handler.other'])
   })
 
   it('leaves out an id that was not known', async () => {

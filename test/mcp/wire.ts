@@ -1,4 +1,5 @@
 import { META } from '../app.ts'
+import { CANARY_HEADERS } from '../canaries.ts'
 import type { Endpoint } from './endpoint.ts'
 
 export type Era = 'modern' | 'legacy'
@@ -50,6 +51,7 @@ export function open(
   { era = 'modern', subject, headers = {}, method = 'POST', signal }: SendOptions = {},
 ): Promise<Response> {
   const all: Record<string, string | null> = {
+    ...CANARY_HEADERS,
     authorization: `Bearer ${endpoint.key(subject)}`,
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',

@@ -217,8 +217,8 @@ describeRedis('an outage of the shared store', () => {
   })
 
   describe('threat: a caller is revoked in Redis, and goes on', () => {
-    const revoke = (subject: string): Promise<string> =>
-      redis.cli('ZADD', 'gatehouse:v1:deny:subjects', '+inf', subject)
+    const revoke = (entry: string, list: 'jti' | 'subjects' = 'subjects'): Promise<string> =>
+      redis.cli('ZADD', `gatehouse:v1:deny:${list}`, '+inf', entry)
 
     it('refuses the next request, ends open streams, and keeps to it after a reload', async () => {
       await using endpoint = await startOn('insurance')
@@ -237,6 +237,14 @@ describeRedis('an outage of the shared store', () => {
       expect((await send(endpoint, call('modern', 'whoami'), { subject: 'bob' })).status).toBe(200)
       await endpoint.lasting.holds.check()
       await ended
+
+      await revoke(`gatehouse ${endpoint.key('bob').slice(5, 17)}`, 'jti')
+      clock.advance(10_000)
+      await expect.poll(() => endpoint.store.shared?.revoked().jti.size).toBe(1)
+      expect((await send(endpoint, call('modern', 'whoami'), { subject: 'bob' })).status).toBe(401)
+      expect((await send(endpoint, call('modern', 'whoami'), { subject: 'caller-1' })).status).toBe(
+        200,
+      )
 
       await redis.stop()
       expect((await echo(endpoint)).status).toBe(401)

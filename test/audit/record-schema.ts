@@ -1,0 +1,499 @@
+import { z } from 'zod'
+import type { AuditEvent } from '../../src/audit/trail.ts'
+import type { Fault } from '../../src/auth/strategy.ts'
+import { DENIALS, PROTOCOL_ERRORS } from '../../src/errors.ts'
+
+/**
+ * Every record that the trail can hold, closed: what is not here is in none of them. Published as
+ * `docs/audit-event.schema.json` and as the tables of `docs/audit-log.md`. To write both anew:
+ * `npx vitest run test/audit/schema.test.ts test/docs/audit-log.test.ts --update`
+ */
+
+/** Why a credential was rejected: `status_code` of `authn.fail`. */
+export const CAUSES = {
+  shape: 'not a credential of any kind that is accepted',
+  checksum: 'an API key with a typing error',
+  unknown: 'an API key or a signing key that nobody knows',
+  revoked: 'an API key that was revoked in the key file',
+  expired: 'past its end',
+  'not-yet-valid': 'before its beginning',
+  address: 'an API key used from a network that it is not bound to',
+  issuer: 'a token of an issuer that the policy does not name',
+  audience: 'a token for another server',
+  algorithm: 'a signature algorithm that the policy does not name',
+  type: 'a JWT that is no access token',
+  signature: 'a signature that does not verify',
+  lifetime: 'a token that lives longer than the policy allows',
+  claims: 'a claim that is missing or malformed',
+  'sender-constrained': 'a bound token sent as a bearer token, or the reverse',
+  certificate: 'a token bound to another client certificate',
+  proof: 'a DPoP proof that does not verify',
+  replay: 'a DPoP proof that was used before',
+  inactive: 'the issuer says that the token is not active',
+  denied: 'on the deny list',
+  unavailable: 'nobody could tell: the way to the issuer was down',
+} as const satisfies Readonly<Record<Fault | 'unavailable', string>>
+
+/** No control characters, line ends, or characters that change the direction of text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
+const VISIBLE = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$/
+
+const cleaned = z.string().max(256).regex(VISIBLE).meta({
+  id: 'text',
+  description: 'Text of a caller or an issuer: at most 256 UTF-16 code units, cleaned.',
+})
+const text = (meaning: string) => cleaned.describe(meaning)
+const hex = (digits: number, meaning: string) =>
+  z
+    .string()
+    .regex(new RegExp(`^[0-9a-f]{${digits}}$`))
+    .describe(meaning)
+const word = <const Values extends readonly [string, ...string[]]>(
+  values: Values,
+  meaning: string,
+) => z.enum(values).describe(meaning)
+const number = <const Values extends readonly [number, ...number[]]>(
+  values: Values,
+  meaning: string,
+) => z.literal([...values]).describe(meaning)
+const count = (meaning: string) => z.int().min(0).describe(meaning)
+const one = (meaning: string) => z.int().min(1).describe(meaning)
+const named = (shape: z.ZodRawShape, id: string) => z.strictObject(shape).meta({ id })
+
+const refusals = z.enum([...Object.keys(DENIALS), ...Object.keys(PROTOCOL_ERRORS)]).meta({
+  id: 'refusal',
+  description: 'Name of a refusal: control, dot, cause. `src/errors.ts` lists them.',
+})
+const refusal = refusals.optional()
+
+const product = named(
+  { name: text('`gatehouse`'), version: text('Version of the server.') },
+  'product',
+)
+const endpoint = z
+  .union([
+    z.strictObject({
+      ip: z
+        .union([z.ipv4(), z.ipv6()])
+        .describe('Client address; behind trusted proxies the one they name.'),
+    }),
+    z.strictObject({
+      name: z.literal('unknown').describe('Only when the connection had no address any more.'),
+    }),
+  ])
+  .meta({ id: 'endpoint' })
+const trace = named(
+  {
+    uid: hex(32, 'Trace id of W3C Trace Context: for linking only, callers can choose it.'),
+    span: z.strictObject({
+      uid: hex(
+        16,
+        'Span id: of this server while an OpenTelemetry SDK is loaded, else of the caller.',
+      ),
+      start_time: count('`time` less `duration`.'),
+      end_time: count('`time`.'),
+    }),
+  },
+  'trace',
+)
+const service = z.strictObject({ name: text('`gatehouse`') })
+
+const nobody = z.strictObject({
+  name: z.literal('unknown').describe('Nobody was proven to be the caller.'),
+  type_id: number([0], '0 unknown; 99 see `type`.'),
+})
+const known = z.strictObject({
+  uid: text('Subject; or its pseudonym, 64 hex digits.'),
+  type_id: number([99], '0 unknown; 99 see `type`.'),
+  type: word(['oauth', 'api-key', 'anonymous', 'local'], 'How the caller was proven.'),
+  programmatic_credentials: z
+    .tuple([
+      z.strictObject({
+        uid: text('Id of the API key, `jti` of the token; or its pseudonym.'),
+        type: word(['API Key', 'Access Token'], 'Kind of credential.'),
+      }),
+    ])
+    .optional(),
+})
+const proven = {
+  user: known,
+  idp: z.strictObject({ uid: text('Issuer; `gatehouse` for API keys.') }),
+  app_uid: text('OAuth client; or its pseudonym.').optional(),
+}
+const caller = z.union([z.strictObject({ user: nobody }), z.strictObject(proven)])
+const decided = z.strictObject({
+  ...proven,
+  authorizations: z.tuple([
+    z.strictObject({ decision: word(['allowed', 'denied'], 'The decision, in a word.') }),
+  ]),
+})
+
+const api = named(
+  {
+    operation: text('JSON-RPC method; `http` when no message was parsed.'),
+    service,
+    request: z.strictObject({ uid: z.uuid().describe('Id of the request: `x-request-id`.') }),
+  },
+  'api',
+)
+
+/** Who called what from where. */
+const apiCall = (actor: z.ZodType = caller) => ({
+  actor,
+  api,
+  src_endpoint: endpoint,
+  trace: trace.optional(),
+})
+const controlled = (
+  actions: readonly [number, ...number[]],
+  dispositions: readonly [number, ...number[]],
+) => ({
+  action_id: number(actions, '0 neither; 1 allowed; 2 denied.'),
+  disposition_id: number(dispositions, '1 allowed; 2 blocked; 26 unauthorized; 27 error.'),
+})
+const repeated = {
+  count: one('This record stands for so many like it; absent: for itself.').optional(),
+  start_time: count('Beginning of the time that `count` is about, ms.').optional(),
+  end_time: count('Its end: `time`.').optional(),
+}
+const policyOf = (uid: z.ZodType) =>
+  z.strictObject({
+    uid,
+    version: hex(64, 'SHA-256 of the policies in force; absent before `server.start`.').optional(),
+  })
+const duration = count('Milliseconds up to `time`.')
+
+const head = {
+  writer: hex(16, 'Its writer.'),
+  sequence: one('Its number.'),
+  mac: hex(64, 'Its MAC.'),
+}
+const torn = one('Bytes of half a line behind it, as a killed process leaves.')
+const predecessor = z
+  .union([
+    z.strictObject({ ...head, torn_bytes: torn.optional() }),
+    z.strictObject({ torn_bytes: torn }),
+  ])
+  .meta({
+    id: 'predecessor',
+    description: 'In record 1 alone: the last record that was in the file before this writer.',
+  })
+const chain = z
+  .strictObject({
+    writer: hex(16, 'Names one run of one process.'),
+    key: hex(16, 'Id of the MAC key: first 8 bytes of its SHA-256.'),
+    prev: hex(64, '`mac` of the record before; 64 zeros in record 1.'),
+    mac: hex(64, 'HMAC-SHA256 over the bytes of the line before `,"mac"`.'),
+  })
+  .meta({ id: 'chain' })
+
+/** Profiles of OCSF that the attributes come from. */
+const NO_PROFILE = z.array(z.never()).length(0)
+const CONTROL = z.tuple([z.literal('security_control')])
+const TRACE = z.tuple([z.literal('trace')])
+const CONTROL_AND_TRACE = z.tuple([z.literal('security_control'), z.literal('trace')])
+
+interface Parts {
+  readonly of: 'request' | 'process'
+  readonly class: 0 | 3002 | 6002 | 6003
+  readonly activities: readonly [number, ...number[]]
+  readonly severities: readonly [number, ...number[]]
+  readonly profiles: z.ZodType
+  readonly attributes: z.ZodRawShape
+  readonly unmapped?: z.ZodRawShape
+}
+
+function record(code: AuditEvent['event'], meaning: string, parts: Parts): z.ZodType {
+  const { activities, class: uid } = parts
+  const activityName = z.literal(code).describe('The event code again, where `activity_id` is 99.')
+  return z
+    .strictObject({
+      metadata: z.strictObject({
+        uid: z
+          .string()
+          .regex(/^[0-9a-f]{16}-[1-9][0-9]{0,14}$/)
+          .describe('Writer, hyphen, number: unique.'),
+        sequence: one('Number of the record: 1, 2, 3 … of each writer, without a gap.'),
+        version: z.literal('1.8.0').describe('Of OCSF.'),
+        event_code: z.literal(code).describe('The event.'),
+        profiles: parts.profiles.describe('Profiles of OCSF in use.'),
+        product,
+        ...(parts.of === 'request' && {
+          correlation_uid: z.uuid().describe('Id of the request: the same in all its records.'),
+          tenant_uid: text('Tenant of the caller.').optional(),
+        }),
+      }),
+      time: count('When the record was made: ms since the epoch, UTC.'),
+      category_uid: number([Math.floor(uid / 1000)], 'Category of OCSF.'),
+      class_uid: number([uid], 'Class of OCSF.'),
+      activity_id: number(activities, 'Activity of the class; 99 other.'),
+      ...(activities.includes(99) && {
+        activity_name: activities.length === 1 ? activityName : activityName.optional(),
+      }),
+      type_uid: z
+        .literal(activities.map((activity) => uid * 100 + activity))
+        .describe('`class_uid` × 100 + `activity_id`.'),
+      severity_id: number(parts.severities, '1 informational; 2 low; 3 medium; 4 high.'),
+      ...parts.attributes,
+      unmapped: z.strictObject({
+        ...parts.unmapped,
+        dropped: one('Records lost to full queues since the record before.').optional(),
+        predecessor: predecessor.optional(),
+        chain,
+      }),
+    })
+    .meta({ id: code, description: meaning })
+}
+
+const status = <const Values extends readonly [number, ...number[]]>(...values: Values) => ({
+  status_id: number(values, '1 success; 2 failure; 99 see `status`.'),
+})
+
+const operation = {
+  rpc_id: z
+    .union([cleaned, z.number()])
+    .describe('`id` of the JSON-RPC message: chosen by the caller.')
+    .optional(),
+  era: word(['modern', 'legacy'], 'Revision of the protocol: 2026-07-28, or an earlier one.'),
+  args_hmac: hex(64, 'HMAC-SHA256 over the arguments as canonical JSON (RFC 8785).'),
+  args_bytes: count('Size of that JSON.'),
+}
+/** The operation names exactly one target. */
+const operationOf = (more: z.ZodRawShape) =>
+  z.union([
+    z.strictObject({ tool: text('Name of the tool.'), ...operation, ...more }),
+    z.strictObject({ resource: text('Template of the resource.'), ...operation, ...more }),
+    z.strictObject({ prompt: text('Name of the prompt.'), ...operation, ...more }),
+  ])
+
+const digests = (of: string) =>
+  z.strictObject({
+    policies: hex(64, `SHA-256 of the policies ${of}.`),
+    files: hex(64, `SHA-256 of the files of keys, denials and certificates ${of}.`),
+  })
+const reload = (code: 'policy.reload' | 'keys.reload', meaning: string) =>
+  record(code, meaning, {
+    of: 'process',
+    class: 0,
+    activities: [99],
+    severities: [1, 3],
+    profiles: NO_PROFILE,
+    attributes: {
+      ...status(1, 2),
+      status_code: word(['applied', 'refused'], 'Refused: nothing of it is in force.'),
+    },
+    unmapped: {
+      reload: z.strictObject({ from: digests('before'), to: digests('after').optional() }),
+    },
+  })
+
+const covered = {
+  head: z.strictObject(head).describe('The record before the checkpoint.'),
+  count: one('Lines under `digest`.'),
+  digest: hex(64, 'SHA-256 over the lines since the checkpoint before, that one included.'),
+}
+
+/** One for each event code. */
+export const RECORDS: Readonly<Record<AuditEvent['event'], z.ZodType>> = {
+  request: record(
+    'request',
+    'One for every request, when its answer has ended, however it ended.',
+    {
+      of: 'request',
+      class: 6003,
+      activities: [2, 99],
+      severities: [1, 2, 3],
+      profiles: CONTROL_AND_TRACE,
+      attributes: {
+        ...repeated,
+        duration,
+        ...status(1, 2),
+        status_code: z
+          .string()
+          .regex(/^[1-5][0-9]{2}$/)
+          .describe('HTTP status; 499 when the client left before there was one.'),
+        status_detail: refusal,
+        ...controlled([0, 1, 2], [1, 2, 27]),
+        ...apiCall(),
+        http_request: z.strictObject({
+          http_method: word(
+            ['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE'],
+            'HTTP method, when it is one of these.',
+          ).optional(),
+          url: z.strictObject({ path: text('Path, without query.') }),
+        }),
+        http_response: z.strictObject({
+          code: z.int().min(100).max(599).describe('HTTP status, as in `status_code`.'),
+        }),
+      },
+      unmapped: { http_method: text('HTTP method, when OCSF has no name for it.').optional() },
+    },
+  ),
+  decision: record(
+    'decision',
+    'Before each use of a tool, resource or prompt: whether it may run. Nothing runs before it is written.',
+    {
+      of: 'request',
+      class: 6003,
+      activities: [2, 99],
+      severities: [1, 2],
+      profiles: CONTROL_AND_TRACE,
+      attributes: {
+        ...status(1, 2),
+        status_detail: refusal,
+        ...controlled([1, 2], [1, 2, 26]),
+        policy: policyOf(text('Section and entry of `access.yaml` that decided.')),
+        ...apiCall(decided),
+      },
+      unmapped: { mcp: operationOf({}) },
+    },
+  ),
+  outcome: record('outcome', 'After each use that was allowed: how it ended.', {
+    of: 'request',
+    class: 6003,
+    activities: [2, 99],
+    severities: [1, 2],
+    profiles: TRACE,
+    attributes: {
+      duration,
+      ...status(1, 2, 99),
+      status: z.literal('asked').describe('Where `status_id` is 99.').optional(),
+      status_code: word(
+        ['ok', 'failed', 'cancelled', 'timed-out', 'shut-down', 'revoked', 'asked', 'not-run'],
+        'How it ended. `asked`: the caller has to confirm first; `not-run`: it never began.',
+      ),
+      ...apiCall(z.strictObject(proven)),
+    },
+    unmapped: {
+      mcp: operationOf({
+        result_sha256: hex(64, 'SHA-256 of the result as it was sent.').optional(),
+        is_error: z.boolean().describe('Whether the caller got an error.'),
+        progress_count: count('Progress notifications that were sent.'),
+      }),
+    },
+  }),
+  'authn.fail': record('authn.fail', 'A credential that was rejected, or could not be verified.', {
+    of: 'request',
+    class: 3002,
+    activities: [1],
+    severities: [2],
+    profiles: CONTROL,
+    attributes: {
+      ...repeated,
+      ...status(2),
+      status_code: z.enum(Object.keys(CAUSES)).describe('Why the credential was rejected.'),
+      status_detail: refusals,
+      ...controlled([2], [2]),
+      user: nobody,
+      service,
+      src_endpoint: endpoint,
+      is_remote: z.literal(true).describe('Over the network.'),
+    },
+  }),
+  throttle: record('throttle', 'A request over a limit; it has a `request` record, too.', {
+    of: 'request',
+    class: 6003,
+    activities: [99],
+    severities: [2],
+    profiles: CONTROL_AND_TRACE,
+    attributes: {
+      ...repeated,
+      ...status(2),
+      status_detail: refusals,
+      ...controlled([2], [2]),
+      policy: policyOf(
+        word(
+          ['limits/address', 'limits/address-auth', 'limits/principal', 'limits/tool'],
+          'The limit.',
+        ),
+      ),
+      ...apiCall(),
+    },
+  }),
+  'server.start': record('server.start', 'The process begins to serve.', {
+    of: 'process',
+    class: 6002,
+    activities: [3],
+    severities: [1],
+    profiles: CONTROL,
+    attributes: {
+      ...status(1),
+      policy: policyOf(z.literal('policies').describe('All of them.')),
+      app: product,
+    },
+    unmapped: {
+      server: z.strictObject({
+        settings_digest: hex(64, 'SHA-256 of the settings, secrets left out.'),
+        tools_digest: hex(64, 'SHA-256 of names, descriptions and schemas of the tools.'),
+        node_version: text('Version of Node.'),
+      }),
+    },
+  }),
+  'server.stop': record('server.stop', 'The process has drained and ends.', {
+    of: 'process',
+    class: 6002,
+    activities: [4],
+    severities: [1, 4],
+    profiles: NO_PROFILE,
+    attributes: {
+      ...status(1),
+      status_code: word(['signal', 'crash'], 'Why the process ends.'),
+      app: product,
+    },
+  }),
+  fault: record('fault', 'An error that nothing in the program handled.', {
+    of: 'process',
+    class: 0,
+    activities: [99],
+    severities: [4],
+    profiles: NO_PROFILE,
+    attributes: {
+      ...status(2),
+      status_code: word(
+        ['unhandled-rejection', 'uncaught-exception'],
+        'The second ends the process.',
+      ),
+    },
+  }),
+  'audit.checkpoint': record(
+    'audit.checkpoint',
+    'After so many records or seconds (`policies/audit.yaml`), and at the end.',
+    {
+      of: 'process',
+      class: 0,
+      activities: [99],
+      severities: [1],
+      profiles: NO_PROFILE,
+      attributes: status(1),
+      unmapped: {
+        checkpoint: z.union([
+          z.strictObject(covered),
+          z.strictObject({
+            ...covered,
+            signer: hex(16, 'Id of the signing key: first 8 bytes of the SHA-256 of its SPKI DER.'),
+            signature: z
+              .string()
+              .regex(/^[A-Za-z0-9+/]{86}==$/)
+              .describe('Ed25519, Base64.'),
+          }),
+        ]),
+      },
+    },
+  ),
+  'jwks.change': record('jwks.change', 'The keys of an issuer are others than before.', {
+    of: 'process',
+    class: 0,
+    activities: [99],
+    severities: [1],
+    profiles: NO_PROFILE,
+    attributes: status(1),
+    unmapped: {
+      jwks: z.strictObject({
+        issuer: text('Issuer.'),
+        key_ids: z.array(cleaned).max(32).describe('Ids of its keys, 32 at most.'),
+      }),
+    },
+  }),
+  'policy.reload': reload('policy.reload', 'Policies, keys and denials were read again (SIGHUP).'),
+  'keys.reload': reload('keys.reload', 'A file of keys, denials or certificates has changed.'),
+}
