@@ -127,6 +127,7 @@ const BAD_IN_PRODUCTION: readonly [string, Env, string][] = [
     'MCP_TLS_KEY_FILE',
   ],
   ['a flag that is 1', { MCP_BEHIND_TLS_PROXY: '1' }, 'MCP_BEHIND_TLS_PROXY'],
+  ['trust in some traces', { MCP_TRUST_TRACE_CONTEXT: 'some' }, 'MCP_TRUST_TRACE_CONTEXT'],
   ['a flag in upper case', { MCP_BEHIND_TLS_PROXY: 'TRUE' }, 'MCP_BEHIND_TLS_PROXY'],
   [
     'a proxy flag without networks',
@@ -308,6 +309,7 @@ describe('contract: settings', () => {
       apiKeysFile: undefined,
       tls: { certFile: pem, keyFile: pem, clientCaFile: undefined },
       trustedProxies: [],
+      trustTraceContext: false,
       auditFile: undefined,
       drainSeconds: 10,
       anonymous: false,

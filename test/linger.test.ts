@@ -98,7 +98,7 @@ describe('contract: a connection that can be used again', () => {
   it.each([
     ['a refusal without a body', get(), 404],
     ['a refusal of an empty body', head(POST, HOST, TYPE, 'Content-Length: 0'), 401],
-    ['a refusal after the body was read', post('Content-Length: 1') + '{', 400],
+    ['a refusal after the body was read', `${post('Content-Length: 1')}{`, 400],
     ['a call', callWith(BODY), 200],
   ])('serves the next request after %s', async (_name, first, status) => {
     const bytes = filled(first + callWith(BODY, CLOSE), server)
