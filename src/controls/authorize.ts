@@ -118,7 +118,7 @@ function isNotification(message: Message): boolean {
   return message.method.startsWith('notifications/')
 }
 
-/** A call that was allowed and never began (a limit, a header mismatch, a lost client) has an end too. */
+/** A call that was allowed and never began (a limit, wrong arguments, a lost client) has an end too. */
 function recordIfNotRun(trail: AuditTrail, { facts, started }: Operation): void {
   if (!started) trail.write(notRun(facts))
 }

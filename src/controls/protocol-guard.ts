@@ -1,6 +1,7 @@
 import type { MiddlewareHandler } from 'hono'
-import type { AppEnv, Era, Message } from '../context.ts'
+import type { AppEnv, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
+import type { EraOf } from '../mcp/era.ts'
 import { type RawHeaders, single } from '../raw-headers.ts'
 
 /** A parameter of a tool that its callers repeat in a header. */
@@ -12,8 +13,7 @@ export interface HeaderParameter {
 }
 
 export interface ProtocolGuardOptions {
-  /** @throws {Denied} for a message that no era serves; see `mcp/era.ts`. */
-  readonly eraOf: (message: Message, headers: RawHeaders) => Era
+  readonly eraOf: EraOf
   /** By tool. */
   readonly parameters: ReadonlyMap<string, readonly HeaderParameter[]>
 }
