@@ -10,6 +10,7 @@ const REASONS = Object.keys(DENIALS).filter((name): name is DenyReason => name i
 /** What MCP 2026-07-28 asks for in just these cases. The rest of -32000 to -32099 it keeps to itself. */
 const CODES_OF_MCP = new Map<DenyReason, readonly number[]>([
   ['protocol-guard.invalid-meta', [-32602]],
+  ['call-limit.subscriptions', [-32602]],
   ['protocol-guard.header-mismatch', [-32020]],
   ['protocol-guard.unsupported-version', [-32022]],
 ])
