@@ -1,5 +1,5 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -20,8 +20,6 @@ import { ROOT } from '../source-tree.ts'
 export interface AuditedRun {
   /** `audit.jsonl`, `mac-key` and `signing.pub` are in it. */
   readonly folder: string
-  /** Of the one API key. */
-  readonly keyId: string
 }
 
 /** A call over loopback. */
@@ -106,7 +104,7 @@ export async function auditedRun(): Promise<AuditedRun> {
   })
   const access = join(policies, 'access.yaml')
   await changes(server, key, { keysFile, access, trail: trail.MCP_AUDIT_FILE })
-  return { folder, keyId: key.slice(5, 17) }
+  return { folder }
 }
 
 type Settings = Readonly<Record<string, string>>
@@ -191,5 +189,7 @@ async function changes(
 function edit(file: string, from: string, to: string): void {
   const content = readFileSync(file, 'utf8')
   if (!content.includes(from)) throw new Error(`${file} does not contain: ${from}`)
-  writeFileSync(file, content.replace(from, to))
+  // In one step: the server may be reading it.
+  writeFileSync(`${file}.new`, content.replace(from, to))
+  renameSync(`${file}.new`, file)
 }
