@@ -95,6 +95,8 @@ export interface ExpectedRefusal {
   readonly offer?: string
   /** What else of the attack must come back nowhere, besides the canary. */
   readonly secrets?: readonly string[]
+  /** Whether the request announced a body, which is then left unread. True unless told. */
+  readonly hasBody?: boolean
 }
 
 /**
@@ -104,13 +106,18 @@ export interface ExpectedRefusal {
 export async function expectRefused(
   server: Server,
   answer: RawAnswer,
-  { status, reason, cause, offer = '', secrets = [] }: ExpectedRefusal,
+  { status, reason, cause, offer = '', secrets = [], hasBody = true }: ExpectedRefusal,
 ): Promise<void> {
   const { 'x-request-id': id, date, ...headers } = Object.fromEntries(answer.headers)
   expect(id).toMatch(/^[0-9a-f-]{36}$/)
   expect({ status: answer.status, headers, body: answer.body }).toEqual({
     status,
-    headers: headersOf(server, reason, offer),
+    headers: {
+      ...headersOf(server, reason, offer),
+      ...(hasBody
+        ? { connection: 'close' }
+        : { connection: 'keep-alive', 'keep-alive': 'timeout=5' }),
+    },
     body: BODIES[status],
   })
 
@@ -152,7 +159,5 @@ function headersOf(
     'x-content-type-options': 'nosniff',
     ...(value === undefined ? {} : { 'www-authenticate': `${value}${offer}` }),
     vary: 'Origin',
-    // The body was announced and is not read.
-    connection: 'close',
   }
 }

@@ -227,6 +227,10 @@ describe('threat: no credential, a stranger gets in', () => {
     ['nothing', ''],
   ])('gives the same answer to %s', async (_name, body) => {
     const answer = await attempt(target.server, { body })
-    await expectRefused(target.server, answer, { status: 401, reason: 'authenticate.missing' })
+    await expectRefused(target.server, answer, {
+      status: 401,
+      reason: 'authenticate.missing',
+      hasBody: body !== '',
+    })
   })
 })

@@ -249,8 +249,12 @@ export function requests(world: World, dead: readonly string[]): fc.Arbitrary<Re
     .record({
       method: fc.oneof(
         { weight: 6, arbitrary: fc.constant('POST') },
-        fc.constantFrom('GET', 'OPTIONS', 'DELETE', 'PUT', 'HEAD', 'PATCH'),
+        {
+          weight: 2,
+          arbitrary: fc.constantFrom('GET', 'OPTIONS', 'DELETE', 'PUT', 'HEAD', 'PATCH'),
+        },
       ),
+      isPreflight: fc.boolean(),
       target: targets(world),
       host: hosts(world),
       origin: origins(world),
@@ -260,7 +264,9 @@ export function requests(world: World, dead: readonly string[]): fc.Arbitrary<Re
       isShouted: fc.boolean(),
     })
     .map(({ method, target, host, origin, authorization, key, isShouted, ...rest }) => {
+      const asks = method === 'OPTIONS' && rest.isPreflight
       const headers: (readonly [string, string])[] = [
+        ...(asks ? [['access-control-request-method', 'POST'] as const] : []),
         ...host.map((value) => ['host', value] as const),
         ...origin.map((value) => ['origin', value] as const),
         ...authorization.map((value) => ['authorization', value] as const),
