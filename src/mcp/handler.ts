@@ -4,32 +4,21 @@ import {
   type McpRequestContext,
 } from '@modelcontextprotocol/server'
 import type { Context } from 'hono'
-import type { Rules } from '../access/rules.ts'
 import type { AppEnv, AppVariables } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
 import type { Changes } from './changes.ts'
 import { endingStream } from './ending-stream.ts'
 import { plainRefusal, type Refused } from './refusal.ts'
-import { buildServer, type ServerParts } from './server.ts'
+import type { McpPolicies, Served } from './served.ts'
+import { requestServer, type ServerParts } from './server.ts'
 
 /** What stays while policies come and go. */
-export type McpOptions = Omit<ServerParts, keyof McpPolicies> & {
+export interface McpOptions extends ServerParts {
   readonly legacy: HttpPolicy['protocol']['legacy']
   readonly changes: Changes
 }
 
-/** What a reload may change. */
-export interface McpPolicies {
-  readonly rules: Rules
-  readonly resultBytes: number
-  /** Age at which a `subscriptions/listen` stream ends, seconds. */
-  readonly streamSeconds: number
-}
-
-interface Served {
-  readonly vars: AppVariables
-  readonly policies: McpPolicies
-  readonly refused: Refused
+interface Exchange extends Served {
   /** Why there is no server for it: a bug, which the SDK keeps to itself. */
   failure?: unknown
 }
@@ -54,15 +43,14 @@ const KEEP_ALIVE_MS = 15_000
 export function createMcp(options: McpOptions): Mcp {
   const { definitions, legacy, changes } = options
   /** What the controls left, by the request that the SDK hands back to the factory. */
-  const requests = new WeakMap<Request, Served>()
+  const requests = new WeakMap<Request, Exchange>()
 
-  function factory({ era, requestInfo }: McpRequestContext): ReturnType<typeof buildServer> {
+  function factory({ era, requestInfo }: McpRequestContext): ReturnType<typeof requestServer> {
     const left = requestInfo && requests.get(requestInfo)
     if (left === undefined) throw new Error('A request reached the SDK without its controls')
-    const { vars, policies, refused } = left
     try {
-      if (vars.era !== era) throw new Error('Authorized for one era, served in another')
-      return buildServer({ ...options, ...policies }, vars, refused)
+      if (left.vars.era !== era) throw new Error('Authorized for one era, served in another')
+      return requestServer(options, left)
     } catch (error) {
       left.failure = error
       throw error
@@ -93,7 +81,7 @@ export function createMcp(options: McpOptions): Mcp {
             ? endingStream(c, policies.streamSeconds)
             : c.req.raw
         const refused: Refused = (reason) => c.set('denied', reason)
-        const served: Served = { vars, policies, refused }
+        const served: Exchange = { vars, policies, refused }
         requests.set(request, served)
         const response = await handler.fetch(request, {
           parsedBody: message,

@@ -5,66 +5,89 @@ import {
   type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import { mayList, type Rule, type Rules } from '../access/rules.ts'
-import type { AppVariables } from '../context.ts'
+import { mayList, type Rule } from '../access/rules.ts'
 import { requestFacts } from '../request-facts.ts'
 import type { Store } from '../stores/store.ts'
 import { CallEnded, type Calls, type ReportFailure } from './calls.ts'
 import type { Definitions } from './definitions.ts'
 import { readContext } from './read-context.ts'
+import type { Served, ServedOf } from './served.ts'
 
 export interface ListParts {
-  readonly rules: Rules
   readonly definitions: Definitions
   readonly store: Store
   readonly calls: Calls
   readonly reportFailure: ReportFailure
 }
 
+/** The list methods. */
+export const LIST_METHODS = [
+  'tools/list',
+  'prompts/list',
+  'resources/templates/list',
+  'resources/list',
+] as const
+
 /**
- * Answers the list methods: what this caller may use, in the order of the catalog, by the same rules
+ * Answers one list method: what this caller may use, in the order of the catalog, by the same rules
  * that decide on the call.
  */
-export function serveList(server: Server, parts: ListParts, vars: AppVariables): void {
-  const { rules, definitions } = parts
+export function serveList(
+  server: Server,
+  parts: ListParts,
+  method: (typeof LIST_METHODS)[number],
+  servedOf: ServedOf,
+): void {
+  const { definitions } = parts
+
+  switch (method) {
+    case 'tools/list':
+      server.setRequestHandler('tools/list', (_request, ctx) => {
+        const { rules, shown } = visible(servedOf(ctx))
+        const tools = [...definitions.tools].filter(([name]) => shown(rules.tools.get(name)))
+        return { tools: tools.map(([, { listed }]) => listed) }
+      })
+      break
+    case 'prompts/list':
+      server.setRequestHandler('prompts/list', (_request, ctx) => {
+        const { rules, shown } = visible(servedOf(ctx))
+        const prompts = [...definitions.prompts].filter(([name]) => shown(rules.prompts.get(name)))
+        return { prompts: prompts.map(([, { listed }]) => listed) }
+      })
+      break
+    case 'resources/templates/list':
+      server.setRequestHandler('resources/templates/list', (_request, ctx) => {
+        const { rules, shown } = visible(servedOf(ctx))
+        const templates = [...definitions.resources].filter(([template]) =>
+          shown(rules.resources.get(template)),
+        )
+        return { resourceTemplates: templates.map(([, { listed }]) => listed) }
+      })
+      break
+    case 'resources/list':
+      server.setRequestHandler('resources/list', async (_request, ctx) => {
+        const served = servedOf(ctx)
+        const { rules, shown } = visible(served)
+        const lists = [...rules.resources.values()]
+          .filter(shown)
+          .map((rule) => existing(parts, served, rule, ctx))
+        return { resources: (await Promise.all(lists)).flat() }
+      })
+  }
+}
+
+/** What the rules of now show to this caller. */
+function visible({ vars, policies }: Served): {
+  readonly rules: Served['policies']['rules']
+  shown(rule: Rule | undefined): boolean
+} {
   const facts = {
     identity: vars.identity,
     args: undefined,
     request: { ip: vars.address, era: vars.era },
     nowMs: Date.now(),
   }
-  const shown = (rule: Rule | undefined): boolean => rule !== undefined && mayList(rule, facts)
-
-  switch (vars.message.method) {
-    case 'tools/list':
-      server.setRequestHandler('tools/list', () => ({
-        tools: [...definitions.tools]
-          .filter(([name]) => shown(rules.tools.get(name)))
-          .map(([, { listed }]) => listed),
-      }))
-      break
-    case 'prompts/list':
-      server.setRequestHandler('prompts/list', () => ({
-        prompts: [...definitions.prompts]
-          .filter(([name]) => shown(rules.prompts.get(name)))
-          .map(([, { listed }]) => listed),
-      }))
-      break
-    case 'resources/templates/list':
-      server.setRequestHandler('resources/templates/list', () => ({
-        resourceTemplates: [...definitions.resources]
-          .filter(([template]) => shown(rules.resources.get(template)))
-          .map(([, { listed }]) => listed),
-      }))
-      break
-    case 'resources/list':
-      server.setRequestHandler('resources/list', async (_request, ctx) => {
-        const lists = [...rules.resources.values()]
-          .filter(shown)
-          .map((rule) => existing(parts, vars, rule, ctx))
-        return { resources: (await Promise.all(lists)).flat() }
-      })
-  }
+  return { rules: policies.rules, shown: (rule) => rule !== undefined && mayList(rule, facts) }
 }
 
 /**
@@ -74,7 +97,7 @@ export function serveList(server: Server, parts: ListParts, vars: AppVariables):
  */
 function existing(
   { calls, definitions, store, reportFailure }: ListParts,
-  vars: AppVariables,
+  { vars }: Served,
   rule: Rule,
   ctx: ServerContext,
 ): Promise<ListedResource[]> {

@@ -5,39 +5,46 @@ import {
   type Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import type { AppVariables } from '../context.ts'
 import type { ReadContext } from '../define.ts'
 import { CallEnded, type Ending, type Result } from './calls.ts'
 import type { ListParts } from './lists.ts'
 import { readContext } from './read-context.ts'
 import { NOT_FOUND } from './refusal.ts'
-
-export interface ReadParts extends ListParts {
-  readonly resultBytes: number
-}
+import type { Served, ServedOf } from './served.ts'
 
 type Input = Readonly<Record<string, unknown>>
 type Read = (input: Input, context: ReadContext) => Promise<string | undefined>
 
-/** Answers `resources/read` and `prompts/get` with the one text that the request is about. */
-export function serveRead(server: Server, parts: ReadParts, vars: AppVariables): void {
-  const { operation, message } = vars
-  const name = operation?.rule.name ?? ''
+export const READ_METHODS = ['resources/read', 'prompts/get'] as const
 
-  if (message.method === 'resources/read') {
-    const resource = parts.definitions.resources.get(name)?.resource
+/** Answers `resources/read` or `prompts/get` with the one text that the request is about. */
+export function serveRead(
+  server: Server,
+  parts: ListParts,
+  method: (typeof READ_METHODS)[number],
+  servedOf: ServedOf,
+): void {
+  const { resources, prompts } = parts.definitions
+
+  if (method === 'resources/read') {
     server.setRequestHandler('resources/read', async ({ params }, ctx) => {
-      const text = await guarded(parts, vars, ctx, NOT_FOUND.resource, resource?.read)
+      const served = servedOf(ctx)
+      const resource = resources.get(nameOf(served))?.resource
+      const text = await guarded(parts, served, ctx, NOT_FOUND.resource, resource?.read)
       return { contents: [{ uri: params.uri, mimeType: resource?.mimeType, text }] }
     })
-  }
-  if (message.method === 'prompts/get') {
-    const prompt = parts.definitions.prompts.get(name)?.prompt
+  } else {
     server.setRequestHandler('prompts/get', async (_request, ctx) => {
-      const text = await guarded(parts, vars, ctx, NOT_FOUND.prompt, prompt?.render)
+      const served = servedOf(ctx)
+      const prompt = prompts.get(nameOf(served))?.prompt
+      const text = await guarded(parts, served, ctx, NOT_FOUND.prompt, prompt?.render)
       return { messages: [{ role: 'user', content: { type: 'text', text } }] }
     })
   }
+}
+
+function nameOf({ vars }: Served): string {
+  return vars.operation?.rule.name ?? ''
 }
 
 /**
@@ -48,12 +55,13 @@ export function serveRead(server: Server, parts: ReadParts, vars: AppVariables):
  *   texts are fixed.
  */
 async function guarded(
-  { calls, store, resultBytes, reportFailure }: ReadParts,
-  { operation, identity, hold }: AppVariables,
+  { calls, store, reportFailure }: ListParts,
+  { vars, policies }: Served,
   ctx: ServerContext,
   notFound: string,
   read: Read | undefined,
 ): Promise<string> {
+  const { operation, identity, hold } = vars
   const nothing = new ProtocolError(ProtocolErrorCode.InvalidParams, notFound)
   const input = operation?.parsed.value
   if (operation === undefined || input === undefined || read === undefined) throw nothing
@@ -61,7 +69,9 @@ async function guarded(
 
   const work = async (signal: AbortSignal): Promise<string | undefined> => {
     const text = await read(input, readContext(store, identity, signal))
-    if (Buffer.byteLength(text ?? '') > resultBytes) throw new RangeError('The text is too large')
+    if (Buffer.byteLength(text ?? '') > policies.resultBytes) {
+      throw new RangeError('The text is too large')
+    }
     return text
   }
   const conclude = async (

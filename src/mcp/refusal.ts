@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Message } from '../context.ts'
 import { DENIALS, PROTOCOL_ERRORS, type RefusalName } from '../errors.ts'
 import { VERSION_FORM } from './era.ts'
+import type { Served } from './served.ts'
 
 /** Refusals of our own handlers. All of them are -32602, and tell unknown from forbidden names alike. */
 export const NOT_FOUND = {
@@ -95,24 +96,37 @@ export async function plainRefusal(response: Response, refused: Refused): Promis
   )
 }
 
-/** The same for the errors that a server sends with status 200, in JSON or on a stream. */
-export function sendPlainErrors(server: Server, request: Message, refused: Refused): void {
+/**
+ * The same for the errors that a server sends with status 200, in JSON or on a stream.
+ *
+ * @param answered the message that an error with this id answers; `undefined` for none that is known
+ */
+export function sendPlainErrors(
+  server: Server,
+  answered: (id: string | number | undefined) => Answered | undefined,
+): void {
   const connect = server.connect.bind(server)
   server.connect = async function connectPlainly(transport) {
     const send = transport.send.bind(transport)
-    transport.send = (message, options) => send(plainMessage(message, request, refused), options)
+    transport.send = (message, options) => send(plainMessage(message, answered), options)
     await connect(transport)
   }
 }
 
-function plainMessage(message: JSONRPCMessage, request: Message, refused: Refused): JSONRPCMessage {
+type Answered = Pick<Served, 'refused'> & { readonly vars: Pick<Served['vars'], 'message'> }
+
+function plainMessage(
+  message: JSONRPCMessage,
+  answered: (id: string | number | undefined) => Answered | undefined,
+): JSONRPCMessage {
   if (!('error' in message)) return message
   const { data: error } = errorSchema.safeParse(message.error)
+  const about = answered(message.id)
   const found = error === undefined ? 'handler.other' : reasonOf(error)
   // Parameters that its schema of a method refuses are, to the SDK, an internal error.
-  const reason =
-    found === 'handler.failed' && !isSpecified(request) ? 'handler.invalid-params' : found
-  refused(reason)
+  const isMalformed = about !== undefined && !isSpecified(about.vars.message)
+  const reason = found === 'handler.failed' && isMalformed ? 'handler.invalid-params' : found
+  about?.refused(reason)
   return { ...message, error: plainError(reason, error?.data) }
 }
 

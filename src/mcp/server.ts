@@ -7,16 +7,16 @@ import {
   type ServerContext,
   type ServerOptions,
 } from '@modelcontextprotocol/server'
-import type { AppVariables, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { REVISIONS } from './era.ts'
-import { serveList } from './lists.ts'
-import { type ReadParts, serveRead } from './reads.ts'
-import { NOT_FOUND, type Refused, sendPlainErrors } from './refusal.ts'
+import { LIST_METHODS, type ListParts, serveList } from './lists.ts'
+import { READ_METHODS, serveRead } from './reads.ts'
+import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
 import { bindingOf } from './request-state.ts'
+import type { Served, ServedOf } from './served.ts'
 import { callTool, type ToolCallParts } from './tool-call.ts'
 
-export interface ServerParts extends ToolCallParts, ReadParts {
+export interface ServerParts extends ToolCallParts, ListParts {
   readonly product: Implementation
   readonly instructions: string
 }
@@ -46,57 +46,71 @@ const OPTIONS = {
  * It is the SDK's low-level server: the input was parsed when it was authorized, and the wrapper has
  * checked the result, so there is nothing to register. Only a tool that repeats parameters as headers
  * is registered, because the SDK compares those of registered tools alone.
- *
- * @param refused hears why, when the request is refused from here on
  */
-export function buildServer(
-  parts: ServerParts,
-  vars: AppVariables,
-  refused: Refused,
-): Server | McpServer {
-  const { identity, operation, message, hold, isBehind } = vars
-  let asked: string | Denied | undefined
+export function requestServer(parts: ServerParts, served: Served): Server | McpServer {
+  const { era, message, operation } = served.vars
+  const servedOf = (): Served => served
   // A reload changes lists. Only `subscriptions/listen` can say so; 2025 clients have no stream here.
-  const list = { listChanged: vars.era === 'modern' }
-  const options: ServerOptions = {
+  const options = optionsOf(parts, { listChanged: era === 'modern' }, servedOf)
+  const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
+
+  if (message.method === 'tools/call' && definition?.headerSchema !== undefined) {
+    const { tool, headerSchema } = definition
+    const mcp = new McpServer(parts.product, options)
+    quiet(mcp.server, servedOf)
+    const call = (ctx: ServerContext): Promise<CallResult> => callOf(parts, served, ctx)
+    mcp.registerTool(tool.name, { inputSchema: headerSchema }, (_args, ctx) => call(ctx))
+    return mcp
+  }
+  const server = quiet(new Server(parts.product, options), servedOf)
+  serve(server, parts, message.method, servedOf)
+  return server
+}
+
+/** Answers one method. Those that are not here are the SDK's own, or unknown. */
+function serve(server: Server, parts: ServerParts, method: string, servedOf: ServedOf): void {
+  const list = LIST_METHODS.find((name) => name === method)
+  const read = READ_METHODS.find((name) => name === method)
+  if (list !== undefined) serveList(server, parts, list, servedOf)
+  else if (read !== undefined) serveRead(server, parts, read, servedOf)
+  else if (method === 'tools/call') {
+    server.setRequestHandler('tools/call', (_request, ctx) => callOf(parts, servedOf(ctx), ctx))
+  }
+}
+
+type CallResult = Awaited<ReturnType<typeof callTool>>
+
+async function callOf(parts: ServerParts, served: Served, ctx: ServerContext): Promise<CallResult> {
+  const { vars, refused, asked } = served
+  const { operation } = vars
+  const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
+  if (operation === undefined || definition === undefined) {
+    throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
+  }
+  if (operation.parsed.issues !== undefined) refused('handler.invalid-arguments')
+  else if (asked instanceof Denied) refused(asked.reason)
+  return callTool(parts, definition.tool, operation, served, ctx)
+}
+
+function optionsOf(
+  { instructions, states }: ServerParts,
+  list: { readonly listChanged: boolean },
+  servedOf: ServedOf,
+): ServerOptions {
+  return {
     ...OPTIONS,
     capabilities: { logging: {}, tools: list, resources: list, prompts: list },
-    instructions: parts.instructions,
+    instructions,
     requestState: {
       async verify(state, ctx) {
+        const served = servedOf(ctx)
+        const { identity, operation } = served.vars
         if (operation === undefined) throw new Error('This request asks nothing')
-        asked = await parts.states
-          .verify(state, bindingOf(identity, operation), ctx)
-          .catch(unlessRefused)
+        const binding = bindingOf(identity, operation)
+        served.asked = await states.verify(state, binding, ctx).catch(unlessRefused)
       },
     },
   }
-  if (message.method !== 'tools/call') {
-    const server = quiet(new Server(parts.product, options), message, refused)
-    serveList(server, parts, vars)
-    serveRead(server, parts, vars)
-    return server
-  }
-
-  const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
-  const call = (ctx: ServerContext): ReturnType<typeof callTool> => {
-    if (operation === undefined || definition === undefined) {
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.tool)
-    }
-    if (operation.parsed.issues !== undefined) refused('handler.invalid-arguments')
-    else if (asked instanceof Denied) refused(asked.reason)
-    return callTool(parts, definition.tool, { identity, operation, hold, isBehind, asked }, ctx)
-  }
-  if (definition?.headerSchema === undefined) {
-    const server = quiet(new Server(parts.product, options), message, refused)
-    server.setRequestHandler('tools/call', (_request, ctx) => call(ctx))
-    return server
-  }
-  const mcp = new McpServer(parts.product, options)
-  quiet(mcp.server, message, refused)
-  const { tool, headerSchema } = definition
-  mcp.registerTool(tool.name, { inputSchema: headerSchema }, (_args, ctx) => call(ctx))
-  return mcp
 }
 
 /**
@@ -109,8 +123,8 @@ function unlessRefused(error: unknown): Denied {
 }
 
 /** What the SDK sends and reports quotes the request: errors leave in fixed words, reports stay here. */
-function quiet(server: Server, message: Message, refused: Refused): Server {
-  sendPlainErrors(server, message, refused)
+function quiet(server: Server, answered: () => Served): Server {
+  sendPlainErrors(server, answered)
   server.onerror = () => {
     // The audit trail has the refusal or the outcome.
   }

@@ -6,22 +6,21 @@ import {
   inputResponse,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import type { AppVariables, Identity, Operation, Parsed } from '../context.ts'
+import type { Operation, Parsed } from '../context.ts'
 import { type Tool, ToolError } from '../define.ts'
 import { Denied } from '../errors.ts'
-import type { Hold } from '../holds.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
 import type { Store } from '../stores/store.ts'
 import { CallEnded, type Calls, type Ending, type ReportFailure, type Result } from './calls.ts'
 import { type Notifier, notifier } from './notifier.ts'
 import { bindingOf, questionDigest, type RequestStates } from './request-state.ts'
+import type { Served } from './served.ts'
 
 export interface ToolCallParts {
   readonly calls: Calls
   readonly store: Store
   readonly states: RequestStates
-  readonly resultBytes: number
   readonly reportFailure: ReportFailure
 }
 
@@ -42,30 +41,24 @@ type Answer = CallToolResult | InputRequiredResult
  * One call of a tool, from its frozen input to the result that is sent. An error reaches the caller
  * only when it is a `ToolError`: any other message may hold secrets (the SDK would send it).
  *
- * @param call `asked`: digest of the question that a verified request state says was asked, or why
- *   nothing can be said of that state now: the tool does not run then
+ * A tool does not run when nothing can be said of the state that its request brought.
  */
 export function callTool(
   parts: ToolCallParts,
   tool: Tool,
-  call: {
-    readonly identity: Identity
-    readonly operation: Operation
-    readonly hold: Hold
-    readonly isBehind: AppVariables['isBehind']
-    readonly asked: string | Denied | undefined
-  },
+  operation: Operation,
+  { vars, policies, asked }: Served,
   ctx: ServerContext,
 ): Promise<Answer> {
-  const { calls, store, states, resultBytes, reportFailure } = parts
-  const { operation, identity, hold } = call
+  const { calls, store, states, reportFailure } = parts
+  const { identity, hold } = vars
   const { principal } = identity
   const { parsed } = operation
   if (parsed.issues !== undefined) {
     return Promise.resolve(failure(wrongArguments(tool, parsed.issues)))
   }
   const input = parsed.value
-  const notify = notifier(ctx.mcpReq, call.isBehind)
+  const notify = notifier(ctx.mcpReq, vars.isBehind)
 
   async function confirm(question: string): Promise<boolean> {
     if (operation.facts.era === 'legacy') {
@@ -74,14 +67,14 @@ export function callTool(
       )
     }
     const response = inputResponse(ctx.mcpReq.inputResponses, CONFIRM)
-    if (call.asked !== questionDigest(question) || response.kind !== 'elicit') {
+    if (asked !== questionDigest(question) || response.kind !== 'elicit') {
       throw new Question(question)
     }
     return response.action === 'accept' && response.content?.[CONFIRM] === true
   }
 
   async function work(signal: AbortSignal): Promise<Output> {
-    if (call.asked instanceof Denied) throw call.asked
+    if (asked instanceof Denied) throw asked
     const output = await tool.run(input, {
       principal,
       signal,
@@ -90,7 +83,7 @@ export function callTool(
       confirm,
       store: ownerStore(store, ownerSpace(principal)),
     })
-    return outputOf(tool, output, resultBytes)
+    return outputOf(tool, output, policies.resultBytes)
   }
 
   async function conclude(result: Result<Output>): Promise<[Answer, Ending]> {

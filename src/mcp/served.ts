@@ -1,0 +1,29 @@
+import type { ServerContext } from '@modelcontextprotocol/server'
+import type { Rules } from '../access/rules.ts'
+import type { AppVariables } from '../context.ts'
+import type { Denied } from '../errors.ts'
+import type { Refused } from './refusal.ts'
+
+/** What a reload may change. */
+export interface McpPolicies {
+  readonly rules: Rules
+  readonly resultBytes: number
+  /** Age at which a `subscriptions/listen` stream ends, seconds. */
+  readonly streamSeconds: number
+}
+
+/** One authorized message on its way through the SDK: what the controls left, and under which policies. */
+export interface Served {
+  readonly vars: AppVariables
+  readonly policies: McpPolicies
+  /** Hears why, when the message is refused from here on. */
+  readonly refused: Refused
+  /**
+   * Digest of the question that a verified request state says was asked, or why nothing can be said of
+   * that state now.
+   */
+  asked?: string | Denied
+}
+
+/** The message that a handler of the SDK is called for. A connection serves many, each with its own. */
+export type ServedOf = (ctx: ServerContext) => Served
