@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { compileRules } from './access/rules.ts'
 import { allScopes } from './access/scopes.ts'
 import type { AppParts } from './app.ts'
@@ -14,6 +13,7 @@ import type { DenyReason } from './errors.ts'
 import type { LastingParts } from './lasting.ts'
 import { parametersInHeaders, paramHeaders } from './mcp/definitions.ts'
 import { eraReader } from './mcp/era.ts'
+import { toolsDigest } from './mcp/manifest.ts'
 import type { Policies } from './policy.ts'
 import { Problems } from './problems.ts'
 import { insured } from './stores/insurance.ts'
@@ -114,7 +114,7 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
     parts,
     authenticator: proven,
     canAuthenticate: () => anonymous !== undefined || ways.some((way) => way.available(Date.now())),
-    toolsDigest: digestOf([...definitions.tools.values()].map(({ listed }) => listed)),
+    toolsDigest: toolsDigest(definitions),
     close() {
       for (const way of ways) way.close()
     },
@@ -143,8 +143,4 @@ function needsClientCertificates({ issuers }: Policies['auth']): boolean {
 
 function keyHeaders(header: string | null): readonly string[] {
   return header === null ? [] : [header]
-}
-
-function digestOf(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex')
 }

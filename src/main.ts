@@ -1,6 +1,4 @@
-import { prompts } from './prompts/index.ts'
-import { resources } from './resources/index.ts'
+import { catalog } from './catalog.ts'
 import { run } from './run.ts'
-import { tools } from './tools/index.ts'
 
-await run({ tools, resources, prompts })
+await run(catalog)
