@@ -178,7 +178,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/auth/access-token.ts',
     from: 'audience: [...rules.audiences],',
     to: '',
-    noticedBy: ['test/identity/tokens.test.ts'],
+    noticedBy: ['test/identity/claims.test.ts'],
   },
   {
     name: 'a broken sink does not matter',
