@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { z } from 'zod'
 import { ROOT, repositoryFiles, textOf } from './source-tree.ts'
 
@@ -110,10 +112,115 @@ describe('threat: a moved tag, an action of the CI becomes another one', () => {
     expect(uses.filter((line) => !pinned.test(line))).toEqual([])
   })
 
-  it.each(workflows)('%s has no rights that a job does not ask for', (path) => {
-    expect(textOf(path)).toMatch(/^permissions: \{\}$/m)
-    expect(textOf(path)).not.toMatch(/write-all|pull_request_target|: write\b/)
+  it.each(workflows)('%s has no rights that a job does not ask for, and bounds', (path) => {
+    const { permissions, jobs } = workflow.parse(parse(textOf(path)))
+    expect(permissions).toEqual({})
+    for (const job of Object.values(jobs)) {
+      expect(job['timeout-minutes']).toBeLessThanOrEqual(30)
+      for (const step of job.steps.filter(({ uses = '' }) =>
+        uses.startsWith('actions/checkout@'),
+      )) {
+        expect(step.with).toEqual({ 'persist-credentials': false })
+      }
+    }
   })
+
+  it.each(workflows)('%s lets no pull request near a secret or a right to write', (path) => {
+    const text = textOf(path)
+    expect(text).not.toMatch(/write-all|pull_request_target|workflow_run|\$\{\{\s*secrets\./)
+    const { on, jobs } = workflow.parse(parse(text))
+    const writing = Object.entries(jobs).flatMap(([name, job]) =>
+      Object.entries(job.permissions)
+        .filter(([, right]) => right !== 'read')
+        .map(([right]) => `${name} ${right}`),
+    )
+    if (path !== '.github/workflows/release.yml') return expect(writing).toEqual([])
+    // What is released is tested first, comes from a tag alone, and is signed by the workflow itself.
+    expect(on).toEqual({ push: { tags: ['v[0-9]+.[0-9]+.[0-9]+'] } })
+    expect(writing).toEqual(['image packages', 'image id-token', 'image attestations'])
+    expect(jobs['image']).toMatchObject({ needs: 'test', environment: 'release' })
+    for (const part of ['.ci/sbom', 'attest-build-provenance@', 'cosign sign', 'cosign attest']) {
+      expect(text).toContain(part)
+    }
+  })
+
+  it.each(workflows)('%s puts nothing of the event into a shell by text', (path) => {
+    const { jobs } = workflow.parse(parse(textOf(path)))
+    const scripts = Object.values(jobs).flatMap(({ steps }) => steps.map(({ run = '' }) => run))
+    expect(scripts.filter((run) => run.includes('${{'))).toEqual([])
+  })
+
+  it('lets a release of a package wait before it is proposed', () => {
+    const { updates } = z
+      .object({
+        updates: z.array(z.object({ cooldown: z.object({ 'default-days': z.int().min(7) }) })),
+      })
+      .parse(parse(textOf('.github/dependabot.yml')))
+    expect(updates.length).toBeGreaterThan(1)
+  })
+})
+
+/** A workflow of GitHub Actions, as far as the rules look at it. */
+const workflow = z.object({
+  on: z.unknown(),
+  permissions: z.unknown(),
+  jobs: z.record(
+    z.string(),
+    z
+      .object({
+        permissions: z.record(z.string(), z.string()),
+        'timeout-minutes': z.int(),
+        steps: z.array(
+          z.object({
+            uses: z.string().optional(),
+            run: z.string().optional(),
+            with: z.unknown().optional(),
+          }),
+        ),
+      })
+      .loose(),
+  ),
+})
+
+describe('threat: a licence that nobody agreed to, or a package that nobody listed', () => {
+  const LICENSES = [
+    'MIT',
+    'ISC',
+    'Apache-2.0',
+    'BSD-2-Clause',
+    'BSD-3-Clause',
+    'BlueOak-1.0.0',
+    '0BSD',
+  ]
+
+  it('production has permissive licences alone, those that the review of changes lets in', () => {
+    const licensed = production.map(([path]) => {
+      const { license } = z
+        .object({ license: z.string() })
+        .parse(JSON.parse(textOf(`${path}/package.json`)))
+      return [path, license] as const
+    })
+    expect(licensed.filter(([, license]) => !LICENSES.includes(license))).toEqual([])
+    expect(textOf('.github/workflows/ci.yml')).toContain(`allow-licenses: ${LICENSES.join(', ')}`)
+  })
+
+  it('the bill of materials has exactly what production installs', () => {
+    const bill = execFileSync(join(ROOT, '.ci/sbom'), {
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const components = z
+      .object({
+        components: z.array(z.object({ name: z.string(), version: z.string() })),
+      })
+      .parse(JSON.parse(bill))
+      .components.map(({ name }) => name)
+    const names = production
+      .filter(([, { link }]) => !link)
+      .map(([path]) => path.replace(/^.*node_modules\//, ''))
+    expect(components.toSorted()).toEqual(names.toSorted())
+  }, 60_000)
 })
 
 describe('contract: what CI runs is what a contributor runs', () => {
