@@ -30,7 +30,10 @@ afterAll(() => {
 })
 
 /** What a production server is started with. Its files are gone after the last test of the file. */
-export function production(root = randomBytes(32)): Production {
+export function production(
+  root = randomBytes(32),
+  scopes: readonly string[] = ['mcp:use'],
+): Production {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-production-'))
   folders.add(folder)
   const keysFile = join(folder, 'keys.json')
@@ -45,7 +48,7 @@ export function production(root = randomBytes(32)): Production {
     subject: 'ci',
     tenant: null,
     roles: [],
-    scopes: ['mcp:use'],
+    scopes: [...scopes],
     createdAt: daysFromNow(-1),
     expiresAt: daysFromNow(90),
     allowedCidrs: [],
