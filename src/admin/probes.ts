@@ -1,12 +1,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 
-/** State of each part by name: `ok`, or one word that says what is wrong. Holds no secret. */
+/** State of each part by name: `ok`, or in a few words what is wrong. Holds no secret. */
 type States = Readonly<Record<string, string>>
 
 export interface Readiness {
   /** What is of this process alone: ready only while each is `ok`. */
   readonly own: States
-  /** What others use, too. It only informs: one outage must not take every replica out. */
+  /** What others use, too. It only informs: one outage, or one bad file, must not take every replica out. */
   readonly shared: States
 }
 

@@ -6,7 +6,7 @@ import type { AuditPolicy } from '../policy.ts'
 import type { SecretRing } from '../secrets.ts'
 import { type AuditRecord, createChain } from './chain.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
-import { cleanText } from './clean-text.ts'
+import { namesUnder } from './names.ts'
 import { toOcsf } from './ocsf.ts'
 import type { Lane, Sink } from './sink.ts'
 import type { AuditEvent, AuditTrail } from './trail.ts'
@@ -39,13 +39,16 @@ const BULK: ReadonlySet<AuditEvent['event']> = new Set(['request', 'authn.fail',
  * Refuses: 503 `audit.sink-broken`
  * Source:  OWASP ASVS 5.0 V16.2 to V16.5; NIST SP 800-92
  */
-export function createAuditTrail(
-  parts: AuditTrailParts,
-): AuditTrail & { /** Records lost to full queues since the start. */ dropped(): number } {
+export function createAuditTrail(parts: AuditTrailParts): AuditTrail & {
+  /** Records lost to full queues since the start. */
+  dropped(): number
+  /** Those of them that no record has counted yet. */
+  unreported(): number
+} {
   const { ring, policy, sink, signer, product, clock = systemClock } = parts
   const [macKey] = ring('audit-mac')
   const argsKey = createSecretKey(ring('args')[0].key)
-  const principalKey = createSecretKey(ring('principal')[0].key)
+  const nameOf = namesUnder(policy, ring)
   const refuses = policy.onSinkFailure === 'refuse'
   const chain = createChain({
     key: macKey,
@@ -56,13 +59,6 @@ export function createAuditTrail(
   let dropped = 0
   let reported = 0
   let calledOff: (() => void) | undefined
-
-  /** The same id has the same pseudonym until the root secret changes. */
-  function nameOf(id: string): string {
-    return policy.principal === 'clear'
-      ? cleanText(id)
-      : createHmac('sha256', principalKey).update(id).digest('hex')
-  }
 
   function recordOf(event: AuditEvent): AuditRecord {
     return toOcsf(event, {
@@ -76,13 +72,13 @@ export function createAuditTrail(
 
   /** @returns whether it was written; `undefined` when the lane is full. */
   function append(lane: Lane, event: AuditEvent, urgent: boolean): Promise<boolean> | undefined {
+    if (event.event === 'server.start') policyDigest = event.policyDigest
+    if (event.event === 'policy.reload' && event.outcome === 'applied') {
+      policyDigest = event.to?.policies // In force, also when no record can say so.
+    }
     if (!sink.hasRoom(lane)) {
       dropped += 1
       return undefined
-    }
-    if (event.event === 'server.start') policyDigest = event.policyDigest
-    if (event.event === 'policy.reload' && event.outcome === 'applied') {
-      policyDigest = event.to?.policies
     }
     const line = chain.append(recordOf(event))
     reported = dropped
@@ -134,6 +130,7 @@ export function createAuditTrail(
 
     ready: () => !(refuses && sink.broken()),
     dropped: () => dropped,
+    unreported: () => dropped - reported,
     close() {
       checkpoint()
       return sink.close()

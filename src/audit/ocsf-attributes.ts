@@ -145,15 +145,24 @@ export function endpointOf(address: string): Attributes {
 const TARGETS = new Map([
   ['tools/call', 'tool'],
   ['resources/read', 'resource'],
+  ['resources/subscribe', 'resource'],
+  ['resources/unsubscribe', 'resource'],
+  ['subscriptions/listen', 'resource'],
   ['prompts/get', 'prompt'],
 ])
+
+/** A completion is about either: names of prompts have no colon, and templates of resources have one. */
+function targetOf({ method, name }: OperationFacts): string {
+  if (method === 'completion/complete') return name.includes(':') ? 'resource' : 'prompt'
+  return TARGETS.get(method) ?? 'method'
+}
 
 /** The operation of a decision and its outcome, and the policy entry that speaks of it. */
 export function operationOf(facts: OperationFacts): {
   readonly policyUid: string
   readonly mcp: Attributes
 } {
-  const target = TARGETS.get(facts.method) ?? 'method'
+  const target = targetOf(facts)
   const { rpcId } = facts
   return {
     policyUid: `${target}s/${facts.name}`,

@@ -230,6 +230,7 @@ const HTTP_METHODS = new Set([
 ])
 
 const READS = new Set([
+  'completion/complete',
   'prompts/get',
   'prompts/list',
   'resources/list',

@@ -18,7 +18,11 @@ export interface RequestFacts {
 
 /** The operation that a decision and its outcome are about. */
 export interface OperationFacts {
-  /** JSON-RPC method: `tools/call`, `resources/read`, `prompts/get`. */
+  /**
+   * JSON-RPC method: `tools/call`, `prompts/get`, `completion/complete`, `resources/read`,
+   * `resources/subscribe`, `resources/unsubscribe`; `subscriptions/listen`, whose decisions, one for
+   * each resource, have no outcome: the stream ends with its `request` record.
+   */
   readonly method: string
   /** Name of the tool or prompt; template of the resource. Always a configured name. */
   readonly name: string

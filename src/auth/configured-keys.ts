@@ -10,13 +10,17 @@ import type { AuthStrategy, StrategyParts } from './strategy.ts'
  * @throws {Problems} when the key file is not one.
  */
 export function configuredKeys(
-  parts: Pick<StrategyParts, 'apiKeysFile' | 'policy' | 'ephemeralKey' | 'logger' | 'clock'>,
+  parts: Pick<
+    StrategyParts,
+    'apiKeysFile' | 'policy' | 'ephemeralKey' | 'logger' | 'clock' | 'nameOf'
+  >,
 ): readonly AuthStrategy[] {
-  const { apiKeysFile, policy, ephemeralKey, logger, clock } = parts
+  const { apiKeysFile, policy, ephemeralKey, logger, clock, nameOf } = parts
   if (!policy.apiKeys.enabled) return []
   if (apiKeysFile === undefined && ephemeralKey === undefined) return []
   const kept =
     apiKeysFile === undefined ? [] : loadKeys(apiKeysFile, policy.apiKeys.maxLifetimeDays)
   const strategy = apiKey({ records: ephemeralKey === undefined ? kept : [...kept, ephemeralKey] })
-  return [{ ...strategy, close: announceExpiry(kept, { logger, clock, nowMs: Date.now }) }]
+  const close = announceExpiry(kept, { logger, clock, nowMs: Date.now, nameOf })
+  return [{ ...strategy, close }]
 }

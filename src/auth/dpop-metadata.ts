@@ -2,6 +2,7 @@
 import type { DenyReason } from '../errors.ts'
 import type { AuthPolicy } from '../policy.ts'
 import { challenge } from './metadata.ts'
+import type { Credential } from './strategy.ts'
 
 /**
  * Algorithms of proofs: those that tokens have by default, and the later name of EdDSA (RFC 9864).
@@ -36,6 +37,16 @@ export function offerDpop(
   for (const [reason, bearer] of challenges) challenges.set(reason, `${bearer}, DPoP ${ALGS}`)
   const nonce = challenge(metadata, [baseScope], 'use_dpop_nonce', 'DPoP')
   challenges.set('authenticate.dpop-nonce', `${nonce}, ${ALGS}`)
+}
+
+type ScopeChallenge = (scopes: readonly string[], scheme: Credential['scheme']) => string
+
+/** Answers callers who sent a proof in their own scheme (RFC 9449 §7.1), and others with `bearer`. */
+export function scopeChallenge(bearer: ScopeChallenge, metadata: string): ScopeChallenge {
+  return (scopes, scheme) =>
+    scheme === 'dpop'
+      ? `${challenge(metadata, scopes, 'insufficient_scope', 'DPoP')}, ${ALGS}`
+      : bearer(scopes, scheme)
 }
 
 function isDpop({ senderConstraint }: AuthPolicy['issuers'][number]): boolean {

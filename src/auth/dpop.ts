@@ -31,7 +31,8 @@ export interface VerifiedToken {
  * Verifies that whoever sent a token holds the key that it is bound to.
  *
  * @throws {CredentialFault} `proof`, `replay`, or `claims` for a token without `jti` and `client_id`.
- * @throws {Denied} `authenticate.dpop-nonce`, or what the store throws when it cannot be asked.
+ * @throws {Denied} `authenticate.dpop-nonce` (with a `CredentialFault` as cause when there was one), or
+ *   what the store throws when it cannot be asked.
  */
 export type ProveSender = (
   presented: Presented,
@@ -76,7 +77,9 @@ export function dpop(parts: {
     await validate(proof, presented, token, publicUrl)
     if (!nonces.accepts(nonce, nowMs)) {
       const headers = { 'dpop-nonce': nonces.newest(nowMs) }
-      throw new Denied('authenticate.dpop-nonce', { headers })
+      // Without any, the client has not been told one. One that is not accepted is no such step.
+      const cause = nonce === undefined ? undefined : new CredentialFault('nonce')
+      throw new Denied('authenticate.dpop-nonce', { headers, cause })
     }
     const used = hash('sha256', JSON.stringify([payload['cnf'], jti]))
     if (!(await store.once(`dpop:${used}`, REPLAY_SECONDS))) throw new CredentialFault('replay')

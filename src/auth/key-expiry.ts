@@ -1,4 +1,5 @@
 // optional: api-key
+import type { NameOf } from '../audit/names.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { KeyRecord } from './key-file.ts'
@@ -22,22 +23,29 @@ export function keyState(
 
 /**
  * Says in the log which keys are about to end: now, and once a day. Keys that have ended are not
- * repeated: after a rotation that is what they should do, and a use of one is in the audit trail.
+ * repeated: after a rotation that is what they should do, and a use of one is in the audit trail. A
+ * key has the name that it has there, so that a pseudonym does not come out here.
  *
  * @param nowMs time of day, ms since the epoch; `clock` only says when a day has passed
  * @returns what ends it
  */
 export function announceExpiry(
   records: readonly KeyRecord[],
-  parts: { readonly logger: Logger; readonly clock: Clock; readonly nowMs: () => number },
+  parts: {
+    readonly logger: Logger
+    readonly clock: Clock
+    readonly nowMs: () => number
+    readonly nameOf: NameOf
+  },
 ): () => void {
-  const { logger, clock, nowMs } = parts
+  const { logger, clock, nowMs, nameOf } = parts
   let cancel = (): void => undefined
 
   function announce(): void {
     for (const record of records) {
       if (keyState(record, nowMs()) !== 'expiring') continue
-      const { id: keyId, expiresAt } = record
+      const { id, expiresAt } = record
+      const keyId = nameOf(id)
       logger.warn('An API key expires within 14 days: rotate it', { keyId, expiresAt })
     }
     cancel = clock.after(DAY_MS, announce)

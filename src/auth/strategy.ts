@@ -1,3 +1,4 @@
+import type { NameOf } from '../audit/names.ts'
 import type { AuditTrail } from '../audit/trail.ts'
 import type { Clock } from '../clock.ts'
 import type { Identity } from '../context.ts'
@@ -25,6 +26,8 @@ export interface StrategyParts {
   readonly clock: Clock
   readonly trail: AuditTrail
   readonly logger: Logger
+  /** For log lines that are about a credential. */
+  readonly nameOf: NameOf
 }
 
 /** A credential as it was sent: one token68 (RFC 9110 §11.2), at most 8 KiB. */
@@ -97,6 +100,7 @@ export type Fault =
   | 'sender-constrained'
   | 'certificate'
   | 'proof'
+  | 'nonce'
   | 'replay'
   | 'inactive'
   | 'denied'

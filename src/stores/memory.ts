@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache'
+import { Denied } from '../errors.ts'
 import { type Limiter, type LimiterOptions, SPACE_KEYS, type Store, VALUE_BYTES } from './store.ts'
 
 /** Keys that one limiter counts at a time; the least recently seen is forgotten first. */
 const LIMITER_KEYS = 100_000
-/** Marks kept by `once`, and owners with values. */
-const MARKS = 100_000
+/** Live marks of one purpose, about 30 MB of them. None is forgotten to make room. */
+const MARKS = 200_000
+/** Owners with values. */
 const SPACES = 10_000
 /** Size of all stored values together, UTF-8 bytes. */
 const TOTAL_BYTES = 268_435_456
@@ -29,7 +31,8 @@ interface Kept {
  */
 export function memoryStore(now: () => number = () => performance.now()): Store {
   const tables = new Map<string, LRUCache<string, Window>>()
-  const marks = new LRUCache<string, number>({ max: MARKS })
+  /** By purpose; when each mark ends, ms, the first to end first. */
+  const marks = new Map<string, Map<string, number>>()
   let totalBytes = 0
   const spaces = new LRUCache<string, Map<string, Kept>>({
     max: SPACES,
@@ -82,9 +85,16 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
   return {
     limiter,
     async once(key, ttlSeconds) {
-      const endsMs = marks.get(key)
-      if (endsMs !== undefined && endsMs > now()) return false
-      marks.set(key, now() + ttlSeconds * 1000)
+      const purpose = key.slice(0, Math.max(0, key.indexOf(':')))
+      const used = marks.get(purpose) ?? new Map<string, number>()
+      marks.set(purpose, used)
+      for (const [oldest, endsMs] of used) {
+        if (endsMs > now()) break
+        used.delete(oldest)
+      }
+      if (used.has(key)) return false
+      if (used.size >= MARKS) throw full()
+      used.set(key, now() + ttlSeconds * 1000)
       return true
     },
     async get(name, key) {
@@ -117,4 +127,9 @@ export function memoryStore(now: () => number = () => performance.now()): Store 
       spaces.clear()
     },
   }
+}
+
+/** Soon: a table that was filled in a flood empties as fast. */
+function full(): Denied {
+  return new Denied('store.unavailable', { headers: { 'retry-after': '5' } })
 }

@@ -10,7 +10,7 @@ import { StoreUnreachable } from './store.ts'
 /** A request waits so long for one answer of Redis, ms. */
 const COMMAND_MS = 500
 /** The first connection may take so long, ms. */
-const START_MS = 5000
+export const START_MS = 5000
 /** How long one attempt to connect may take, ms. */
 const CONNECT_MS = 2000
 /** A connection that is silent for so long is given up, ms. Pings keep a good one busy. */
@@ -122,7 +122,7 @@ export async function connectRedis(url: string, logger: Logger): Promise<RedisCo
   }
 }
 
-function clientOf(url: string) {
+export function clientOf(url: string) {
   const { protocol, hostname } = new URL(url)
   const socket = {
     connectTimeout: CONNECT_MS,

@@ -6,7 +6,15 @@ import { type Clock, systemClock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { Problems } from '../problems.ts'
 import { connectRedis, type RedisConnection, startFault } from './redis-connection.ts'
-import { type Limiter, type LimiterOptions, SPACE_KEYS, type Store, VALUE_BYTES } from './store.ts'
+import { redisEvents } from './redis-events.ts'
+import {
+  type Limiter,
+  type LimiterOptions,
+  type Revoked,
+  SPACE_KEYS,
+  type Store,
+  VALUE_BYTES,
+} from './store.ts'
 
 /** Of every key. Another version of the layout gets another prefix. */
 const PREFIX = 'gatehouse:v1:'
@@ -30,8 +38,9 @@ export interface RedisStoreOptions {
  * Rule:    counts, marks, values and revocations are in one Redis. Each step is one command or one
  *          script, so it is atomic, and every key that is written expires. What Redis does not
  *          confirm in 500 ms is refused. Revocations are read at start and every 10 s, so that no
- *          request waits for them; while Redis is away the last ones stay in force, and a process
- *          that never read them does not start. They are never written from here.
+ *          request waits for them. While Redis is away, or a list has more entries than are kept,
+ *          those read last stay in force, which readiness and metrics show; a process that never
+ *          read them does not start. They are never written from here.
  * Config:  `REDIS_URL`
  * Refuses: 503 `store.unavailable`
  * Source:  OWASP ASVS 5.0 8.3.2, 16.5.2, 16.5.3
@@ -46,16 +55,26 @@ export async function redisStore(options: RedisStoreOptions): Promise<Store> {
   const { url, logger, clock = systemClock } = options
   const redis = await connectRedis(url, logger)
   const store = storeOn(redis)
-  let revoked = { jti: new Set<string>(), subjects: new Set<string>() }
+  const events = await redisEvents(url, `${PREFIX}events`, redis, logger).catch(
+    async (error: unknown) => {
+      await redis.close()
+      throw error
+    },
+  )
+  const revoked = { jti: new Set<string>(), subjects: new Set<string>() }
+  const readAtMs = { jti: 0, subjects: 0 }
   let cancel = (): void => undefined
   let closed = false
 
+  async function readList(kind: keyof Revoked): Promise<void> {
+    const askedAtMs = clock.now()
+    revoked[kind] = await revokedIn(redis, kind)
+    readAtMs[kind] = askedAtMs
+  }
+
+  /** Each list by itself: when one has too many entries, the other one still counts. */
   async function readRevoked(): Promise<void> {
-    const [jti, subjects] = await Promise.all([
-      revokedIn(redis, 'jti'),
-      revokedIn(redis, 'subjects'),
-    ])
-    revoked = { jti, subjects }
+    await Promise.all([readList('jti'), readList('subjects')])
   }
 
   function schedule(): void {
@@ -71,16 +90,23 @@ export async function redisStore(options: RedisStoreOptions): Promise<Store> {
     await rehearse(store)
     await readRevoked()
   } catch (error) {
+    events.close()
     await redis.close()
     throw error instanceof Problems ? error : startFault(error)
   }
   schedule()
   return {
     ...store,
-    shared: { reachable: redis.reachable, revoked: () => revoked },
+    shared: {
+      reachable: () => redis.reachable() && events.reachable(),
+      events,
+      revoked: () => revoked,
+      revokedAgeSeconds: () => (clock.now() - Math.min(readAtMs.jti, readAtMs.subjects)) / 1000,
+    },
     async close() {
       closed = true
       cancel()
+      events.close()
       await redis.close()
     },
   }
@@ -207,7 +233,7 @@ async function rehearse(store: Store): Promise<void> {
 }
 
 /** @throws {Problems} when there are more than can be kept: a part would let the others in. */
-async function revokedIn({ ask }: RedisConnection, kind: 'jti' | 'subjects'): Promise<Set<string>> {
+async function revokedIn({ ask }: RedisConnection, kind: keyof Revoked): Promise<Set<string>> {
   const key = `${PREFIX}deny:${kind}`
   const after = `(${Date.now() / 1000}`
   const page = { BY: 'SCORE' as const, LIMIT: { offset: 0, count: MAX_REVOKED + 1 } }

@@ -30,8 +30,10 @@ export interface LimiterOptions {
 export interface Store {
   limiter(options: LimiterOptions): Limiter
   /**
-   * Marks a value as used.
+   * Marks a value as used. A store that is full refuses; a mark that lives is never forgotten.
    *
+   * @param key purpose, colon, name. Purposes are few, fixed words, and each has one `ttlSeconds`:
+   *   one that is full leaves the others alone.
    * @returns `true` for the first caller within `ttlSeconds`, `false` for every later one.
    */
   once(key: string, ttlSeconds: number): Promise<boolean>
@@ -53,6 +55,17 @@ export interface SharedState {
   reachable(): boolean
   /** As last read: at most 10 s ago while the store is reachable, longer while it is not. */
   revoked(): Revoked
+  /** How old the older of the two lists is, seconds. */
+  revokedAgeSeconds(): number
+  readonly events: SharedEvents
+}
+
+/** Short messages to every process that shares the store, this one included. None is kept. */
+export interface SharedEvents {
+  /** Sends, and waits for nothing: a store that is away loses it. */
+  publish(text: string): void
+  /** @param onMissed this process may not have heard everything: its connection was gone meanwhile */
+  listen(onEvent: (text: string) => void, onMissed: () => void): void
 }
 
 /** Names of credentials (`jti` of a token, id of an API key) and of subjects that are shut out. */

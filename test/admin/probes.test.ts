@@ -19,9 +19,12 @@ describe('threat: the probes are a way around the public listener', () => {
       {
         status: 'ok',
         drain: 'ok',
+        load: 'ok',
         audit: 'ok',
         authentication: 'ok',
         store: 'memory',
+        policies: 'ok',
+        keys: 'ok',
         issuers: 'ok',
       },
     ],

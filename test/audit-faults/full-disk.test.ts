@@ -85,6 +85,32 @@ describeSmallDisk('threat: the disk of the trail is full, tools run and nobody c
     expect(allowed.length + ended.length + requests.length + dropped).toBe(3 * load.answers.length)
   })
 
+  it.each(['refuse', 'continue'])('does not end as if nothing had happened: %s', async (answer) => {
+    await using disk = await smallDisk()
+    using folder = temporaryFolder()
+    const log = join(disk.path, 'audit.jsonl')
+    const effects = join(folder.path, 'effects')
+    const server = await startMarking({ env: { MCP_AUDIT_FILE: log } }, [
+      'audit.yaml',
+      'onSinkFailure: refuse',
+      `onSinkFailure: ${answer}`,
+    ])
+    disk.fill(ROOM_BYTES)
+    const load = startLoad(server, effects)
+    const isFull = (): boolean => told(server, 'The audit trail cannot be written') === 1
+    await expect.poll(isFull, { timeout: 30_000 }).toBe(true)
+    await load.next()
+    expect(await server.stop()).toBe(1)
+    await load.stop()
+
+    const [, lost = ''] =
+      /"level":"fatal",.*"count":(\d+),"msg":"Audit records are lost: .*"/.exec(server.stderr()) ??
+      []
+    const { allowed, ended, requests } = trailIn(readFileSync(log, 'utf8'))
+    const answered = load.answers.filter(({ requestId }) => !requests.includes(requestId))
+    expect(Number(lost)).toBeGreaterThanOrEqual(answered.length + allowed.length - ended.length + 1)
+  })
+
   it('leaves half a line when it is killed then, which the next chain names', async () => {
     await using disk = await smallDisk()
     using folder = temporaryFolder()

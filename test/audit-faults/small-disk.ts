@@ -20,7 +20,7 @@ const NAMESPACE = ['--user', '--map-root-user', '--mount']
 const MOUNT = 'mount -t tmpfs -o size=16m,mode=0777 none "$0" && echo mounted && exec cat'
 const MISSING = 'a tmpfs cannot be mounted in a user namespace: unshare -rm mount -t tmpfs none DIR'
 
-const possible = (() => {
+export const canMakeSmallDisk = (() => {
   using folder = temporaryFolder()
   const { stdout } = spawnSync('unshare', [...NAMESPACE, 'sh', '-c', MOUNT, folder.path], {
     encoding: 'utf8',
@@ -34,7 +34,7 @@ const possible = (() => {
  * are skipped elsewhere with the reason in their name.
  */
 export function describeSmallDisk(name: string, tests: () => void): void {
-  if (possible) describe(name, { timeout: FAULT_TIMEOUT_MS }, tests)
+  if (canMakeSmallDisk) describe(name, { timeout: FAULT_TIMEOUT_MS }, tests)
   else if (process.env['CI'] === undefined) describe.skip(`${name} (${MISSING})`, tests)
   else
     describe(name, () => {

@@ -1,9 +1,10 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { LANE_LINES } from '../../src/audit/sink.ts'
 import { makePipe, temporaryFolder } from '../audit/pipe.ts'
+import { inspect } from '../canaries.ts'
 import { type PolicyEdit, type Server, stopServers } from '../server.ts'
 import {
   effectsIn,
@@ -79,6 +80,7 @@ async function setUp(folder: string, ...policies: readonly PolicyEdit[]) {
   const server = await startMarking({ stdout }, ...policies)
   closeSync(stdout)
   const effects = join(folder, 'effects')
+  onTestFinished(() => inspect(output.bytes().toString())) // Nobody else has what it has read.
   return { output, server, load: startLoad(server, effects), effects: () => effectsIn(effects) }
 }
 

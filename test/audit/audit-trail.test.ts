@@ -135,6 +135,33 @@ describe('contract: the trail', () => {
     expect(records()[1].policy).toEqual({ uid: 'tools/echo', version: 'p' })
   })
 
+  it('names the policies that were loaded last, also when no record of that had room', async () => {
+    const { sink, state, records } = memorySink()
+    const trail = trailOver(sink)
+    const reload = (outcome: 'applied' | 'refused', policies: string): void => {
+      const [from, to] = ['p', policies].map((digest) => ({ policies: digest, files: 'f' }))
+      if (from) trail.write({ event: 'policy.reload', outcome, from, to })
+    }
+    await trail.commit(start)
+    state.room = false
+    reload('applied', 'q')
+    reload('refused', 'r')
+    state.room = true
+    await trail.commit(decision)
+    expect(records()[1]).toMatchObject({ policy: { version: 'q' }, unmapped: { dropped: 2 } })
+  })
+
+  it('knows what it has lost and not yet said', async () => {
+    const { sink, state } = memorySink()
+    const trail = trailOver(sink)
+    state.room = false
+    trail.write(request)
+    expect([trail.unreported(), trail.dropped()]).toEqual([1, 1])
+    state.room = true
+    trail.write(request)
+    expect([trail.unreported(), trail.dropped()]).toEqual([0, 1])
+  })
+
   it('names a subject by its pseudonym when policy says so', () => {
     const { sink, records } = memorySink()
     const [key] = ring('principal')

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import { keyFile } from '../key-file.ts'
+import { daysFromNow, keyFile } from '../key-file.ts'
 import { type AuditRecord, type Server, startServer, stopServers } from '../server.ts'
 
 afterEach(stopServers)
@@ -30,7 +30,8 @@ describe('threat: arguments in the trail, whoever reads the log reads or guesses
 
 describe('threat: names in the trail, whoever reads the log knows who did what', () => {
   async function trailOf(principal: string): Promise<{ server: Server; keyId: string }> {
-    const { file, keys } = keyFile({ subject: 'erika.mustermann@example.com' })
+    const expiresAt = daysFromNow(10) // So that the log has a line about the key.
+    const { file, keys } = keyFile({ subject: 'erika.mustermann@example.com', expiresAt })
     const [key = ''] = keys
     const server = await startServer({
       env: { MCP_API_KEYS_FILE: file },
@@ -64,11 +65,14 @@ describe('threat: names in the trail, whoever reads the log knows who did what',
       expect(user).toMatchObject({ uid, programmatic_credentials: [{ uid }] })
       expect(user).toEqual(users[0])
     }
+    expect(server.stderr()).not.toContain(keyId)
+    expect(server.stderr()).toContain(`"keyId":"${users[0]?.programmatic_credentials[0].uid}"`)
   })
 
   it('has both when policy says clear', async () => {
     const { server, keyId } = await trailOf('clear')
     expect(server.stdout()).toContain('mustermann')
     expect(server.stdout()).toContain(keyId)
+    expect(server.stderr()).toContain(`"keyId":"${keyId}"`)
   })
 })

@@ -52,6 +52,7 @@ export const CAUSES = {
   'sender-constrained': 'a bound token sent as a bearer token, or the reverse',
   certificate: 'a token bound to another client certificate',
   proof: 'a DPoP proof that does not verify',
+  nonce: 'a DPoP proof with a nonce that is too old, or not of this server',
   replay: 'a DPoP proof that was used before',
   inactive: 'the issuer says that the token is not active',
   denied: 'on the deny list',

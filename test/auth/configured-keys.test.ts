@@ -18,7 +18,15 @@ function parts(apiKeysFile: string | undefined, ephemeral = false) {
   }
   const logger = { fatal: warn, error: warn, warn, info: warn, debug: warn }
   const key = ephemeral ? ephemeralKey(['mcp:use']).record : undefined
-  return { apiKeysFile, policy: auth, ephemeralKey: key, logger, clock: testClock(), said }
+  return {
+    apiKeysFile,
+    policy: auth,
+    ephemeralKey: key,
+    logger,
+    clock: testClock(),
+    nameOf: String,
+    said,
+  }
 }
 
 describe('contract: API keys are a way in when there is a file of them, or the key of development', () => {

@@ -49,7 +49,8 @@ describe('threat: a key ends unannounced, and with it the service that uses it',
       said.push({ message, fields })
     }
     const logger = { fatal: none, error: none, warn, info: none, debug: none }
-    const stop = announceExpiry(records, { logger, clock, nowMs: () => NOW + day * DAY_MS })
+    const nowMs = (): number => NOW + day * DAY_MS
+    const stop = announceExpiry(records, { logger, clock, nowMs, nameOf: String })
     return {
       clock,
       stop,

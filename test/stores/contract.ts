@@ -117,6 +117,14 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(answers.filter(Boolean)).toHaveLength(1)
     })
 
+    it('remembers a mark while it lives, whatever else is marked', async () => {
+      const { store } = await make()
+      await store.once('purpose:first', 60)
+      for (let index = 0; index < 2000; index += 1) await store.once(`purpose:${index}`, 60)
+      expect(await store.once('purpose:first', 60)).toBe(false)
+      expect(await store.once('other:first', 60)).toBe(true)
+    })
+
     it('does not make a mark live longer by asking again', async () => {
       const { store, advance } = await make()
       await store.once('a', 10)

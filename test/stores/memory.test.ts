@@ -17,6 +17,44 @@ function makeStore(): StoreUnderTest {
 
 describeStore('memory', async () => makeStore())
 
+describe('threat: a replay, after so many other marks that the first is forgotten', () => {
+  const MARKS = 200_000
+  async function fill(store: Store, purpose: string): Promise<void> {
+    for (let index = 0; index < MARKS; index += 1) await store.once(`${purpose}:${index}`, 60)
+  }
+  const refusal = expect.objectContaining({
+    reason: 'store.unavailable',
+    headers: { 'retry-after': '5' },
+  })
+
+  it('refuses one more than 200,000 live marks, and forgets none of them', async () => {
+    const { store } = makeStore()
+    await fill(store, 'dpop')
+    await expect(store.once('dpop:one too many', 60)).rejects.toEqual(refusal)
+    expect(await store.once('dpop:0', 60)).toBe(false)
+    expect(await store.once(`dpop:${MARKS - 1}`, 60)).toBe(false)
+  })
+
+  it('refuses marks of that purpose alone', async () => {
+    const { store } = makeStore()
+    await fill(store, 'dpop')
+    expect(await store.once('request-state:a', 300)).toBe(true)
+    expect(await store.once('request-state:a', 300)).toBe(false)
+  })
+
+  it('takes as many again as have ended', async () => {
+    const { store, advance } = makeStore()
+    await store.once('dpop:first', 60)
+    await advance(1)
+    for (let index = 1; index < MARKS; index += 1) await store.once(`dpop:${index}`, 60)
+    await advance(59_999)
+    expect(await store.once('dpop:one', 60)).toBe(true)
+    await expect(store.once('dpop:two', 60)).rejects.toEqual(refusal)
+    await advance(1)
+    expect(await store.once('dpop:two', 60)).toBe(true)
+  })
+})
+
 describe('threat: keys that an attacker chooses, tables grow until the process ends', () => {
   it('forgets the least recently seen of 100,000 keys of a limiter', async () => {
     const { store } = makeStore()
@@ -28,15 +66,6 @@ describe('threat: keys that an attacker chooses, tables grow until the process e
     await limiter.hit('one too many')
     expect(await limiter.hit('first')).toMatchObject({ allowed: false })
     expect(await limiter.hit('second')).toMatchObject({ allowed: true })
-  })
-
-  it('forgets the oldest of 100,000 marks', async () => {
-    const { store } = makeStore()
-    await store.once('first', 60)
-    for (let index = 1; index < 100_000; index += 1) await store.once(`key ${index}`, 60)
-    expect(await store.once('key 1', 60)).toBe(false)
-    await store.once('one too many', 60)
-    expect(await store.once('first', 60)).toBe(true)
   })
 
   it('keeps 10,000 owners', async () => {

@@ -431,6 +431,31 @@ describeRedis('a store in Redis', () => {
       await expect(open()).rejects.toThrow(/^REDIS_URL: holds more than 100000 entries/)
     })
 
+    it('keeps a list that grows too long as it was, shows its age, and goes on with the other', async () => {
+      const clock = testClock()
+      const store = await open(redis.url, clock)
+      const age = (): number => store.shared?.revokedAgeSeconds() ?? Number.NaN
+      const tenSeconds = async (): Promise<void> => {
+        clock.advance(10_000)
+        await expect.poll(() => clock.pending()).toBe(1)
+      }
+      await revoke('jti', SOON, 'a')
+      await tenSeconds()
+      expect(age()).toBe(0)
+
+      const fill = `for i = 1, ARGV[1] do redis.call('ZADD', KEYS[1], '+inf', i) end`
+      await redis.cli('EVAL', fill, '1', 'gatehouse:v1:deny:jti', '100000')
+      await revoke('subjects', SOON, 'bob')
+      for (let round = 0; round < 3; round += 1) await tenSeconds()
+      expect(revoked(store)).toEqual({ jti: ['a'], subjects: ['bob'] })
+      expect(age()).toBe(30)
+
+      await redis.cli('ZREMRANGEBYRANK', 'gatehouse:v1:deny:jti', '1', '-1')
+      await tenSeconds()
+      expect(revoked(store).jti).toHaveLength(1)
+      expect(age()).toBe(0)
+    })
+
     it('reads no more after it was closed', async () => {
       const clock = testClock()
       const store = await open(redis.url, clock)
