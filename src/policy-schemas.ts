@@ -2,40 +2,8 @@ import { z } from 'zod'
 import type { Mode } from './config.ts'
 import { checkDpop } from './policy-dpop.ts' // optional: dpop
 import { checkIntrospection, introspectionPolicy } from './policy-introspection.ts' // optional: introspection
-import { isLoopbackUrl, isSerializedOrigin } from './urls.ts'
-
-function section<Shape extends z.core.$ZodLooseShape>(
-  shape: Shape,
-): z.ZodReadonly<z.ZodObject<Shape, z.core.$strict>> {
-  return z.strictObject(shape).readonly()
-}
-
-function between(min: number, max: number): z.ZodInt {
-  return z.int().min(min).max(max)
-}
-
-/** A list without doubles. */
-function list<Item extends z.ZodType<string>>(
-  item: Item,
-  min = 0,
-): z.ZodReadonly<z.ZodArray<Item>> {
-  return z
-    .array(item)
-    .min(min)
-    .max(1000)
-    .refine((values) => new Set(values).size === values.length, 'has an entry twice')
-    .readonly()
-}
-
-/** Names a value of a feature that is not built yet, so that it is refused as that. */
-function unlessLater(later: unknown): (issue: { input?: unknown }) => string | undefined {
-  return ({ input }) => (input === later ? 'not available in this version' : undefined)
-}
-
-const why = z
-  .string()
-  .max(500)
-  .refine((text) => text.trim().length >= 3, 'must say why, in a sentence')
+import { between, list, section, why } from './policy-shapes.ts'
+import { isLoopbackUrl } from './urls.ts'
 
 const nonBlank = z
   .string()
@@ -47,46 +15,6 @@ const scopeToken = z
   .regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,128}$/, 'must be one scope token (RFC 6749 section 3.3)')
   .refine((scope) => scope !== 'offline_access', 'offline_access is not a scope of a resource')
   .refine((scope) => scope !== '*', 'there is no wildcard: name each scope')
-
-const host = z
-  .string()
-  .refine(
-    (value) => isSerializedOrigin(`http://${value}`) || isSerializedOrigin(`https://${value}`),
-    'must be an exact host or host:port: lower case, no scheme, path or wildcard',
-  )
-
-const origin = section({
-  value: z
-    .string()
-    .refine(
-      isSerializedOrigin,
-      'must be an exact serialized origin: scheme://host[:port], no wildcard',
-    ),
-  why,
-})
-
-export const httpPolicy = section({
-  hosts: list(host),
-  origins: z
-    .array(origin)
-    .max(1000)
-    .refine(
-      (all) => new Set(all.map(({ value }) => value)).size === all.length,
-      'has an origin twice',
-    )
-    .readonly(),
-  protocol: section({
-    legacy: z.enum(['off', 'stateless'], { error: unlessLater('sessions') }),
-    httpSse: z.literal(false, { error: unlessLater(true) }),
-  }),
-  sessions: section({
-    idleSeconds: between(10, 86_400),
-    absoluteSeconds: between(60, 604_800),
-    perPrincipal: between(1, 1000),
-    total: between(1, 100_000),
-    eventsPerStream: between(1, 10_000),
-  }),
-})
 
 /** Headers that mean something else, or that a proxy or browser may set by itself. */
 const RESERVED_HEADER =
