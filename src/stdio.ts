@@ -1,0 +1,5 @@
+// optional: stdio
+import { catalog } from './catalog.ts'
+import { runStdio } from './stdio/run.ts'
+
+await runStdio(catalog)
