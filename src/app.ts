@@ -13,16 +13,21 @@ import { cors, corsHeaders, type PreflightOptions } from './controls/cors.ts'
 import { credentialWatch } from './controls/credential-watch.ts'
 import { hostGuard } from './controls/host-guard.ts'
 import { type AllowedOrigin, originGuard } from './controls/origin-guard.ts'
+import { overload } from './controls/overload.ts'
 import { parseMessage } from './controls/parse-message.ts'
 import { principalLimit } from './controls/principal-limit.ts'
 import { type ProtocolGuardOptions, protocolGuard } from './controls/protocol-guard.ts'
 import { requestId } from './controls/request-id.ts'
 import { type Routes, rawPath, route } from './controls/route.ts'
 import { securityHeaders } from './controls/security-headers.ts'
+import { sessionGuard } from './controls/session-guard.ts' // optional: legacy-sessions
+import { taskGuard } from './controls/task-guard.ts' // optional: tasks
 import { wireGuard } from './controls/wire-guard.ts'
 import type { Holds } from './holds.ts'
+import type { Load } from './load.ts'
 import type { Logger } from './log.ts'
 import type { Handle } from './mcp/handler.ts'
+import type { SessionHandlers } from './mcp/sessions/handlers.ts' // optional: legacy-sessions
 import type { LimitsPolicy } from './policy.ts'
 import type { SlotTables } from './slots.ts'
 import type { Store } from './stores/store.ts'
@@ -31,6 +36,7 @@ import type { Telemetry } from './telemetry/telemetry.ts' // optional: telemetry
 export interface AppParts {
   readonly trail: AuditTrail
   readonly logger: Logger
+  readonly load: Load
   readonly store: Store
   readonly slotsOf: SlotTables
   readonly holds: Pick<Holds, 'add'>
@@ -49,6 +55,7 @@ export interface AppParts {
   readonly protocol: ProtocolGuardOptions
   readonly access: Omit<AuthorizeOptions, 'trail'>
   readonly telemetry: Telemetry['middleware'] // optional: telemetry
+  readonly sessions: SessionHandlers // optional: legacy-sessions
   readonly handle: Handle
 }
 
@@ -66,6 +73,7 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.use(securityHeaders(parts))
   app.use(audit(trail))
   app.use(wireGuard(limits))
+  app.use(overload(parts.load))
   app.use(addressLimit(store, limits, isKnown))
   app.use(hostGuard(parts.allowedHosts))
   app.use(originGuard(parts.allowedOrigin))
@@ -75,11 +83,17 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.use(authenticate({ ...credentials, store, limits, trail }))
   app.use(credentialWatch(parts.holds))
   app.use(principalLimit(store, limits, slotsOf))
+  app.use(sessionGuard({ ...access, ...parts.sessions.guard })) // optional: legacy-sessions
+  app.on(['GET', 'DELETE'], '/mcp', parts.sessions.connect) // optional: legacy-sessions
+  app.get('/sse', parts.sessions.open) // optional: legacy-sse
   app.use(parseMessage(limits))
+  app.use(parts.sessions.answer) // optional: legacy-sessions
   app.use(parts.telemetry) // optional: telemetry
   app.use(protocolGuard(parts.protocol))
   app.use(authorize({ ...access, trail }))
+  app.use(taskGuard(access.catalog)) // optional: tasks
   app.use(callLimit(store, limits, access.rules, slotsOf))
+  app.use(parts.sessions.serve) // optional: legacy-sessions
   app.post('/mcp', parts.handle)
 
   return app

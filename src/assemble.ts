@@ -1,12 +1,14 @@
 import { compileRules } from './access/rules.ts'
 import { allScopes } from './access/scopes.ts'
 import type { AppParts } from './app.ts'
+import { namesUnder } from './audit/names.ts'
 import { type Authenticator, authenticator } from './auth/authenticator.ts'
-import { dpopMetadata, offerDpop } from './auth/dpop-metadata.ts' // optional: dpop
+import { dpopMetadata, offerDpop, scopeChallenge } from './auth/dpop-metadata.ts' // optional: dpop
 import { dpopNonces } from './auth/dpop-nonce.ts' // optional: dpop
 import { strategies } from './auth/index.ts'
 import { challenge, metadataUrl, protectedResourceMetadata } from './auth/metadata.ts'
 import { clientAddress } from './client-address.ts'
+import type { Route } from './controls/route.ts'
 import { denyList } from './deny-list.ts'
 import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
 import type { DenyReason } from './errors.ts'
@@ -14,9 +16,11 @@ import type { LastingParts } from './lasting.ts'
 import { parametersInHeaders, paramHeaders } from './mcp/definitions.ts'
 import { eraReader } from './mcp/era.ts'
 import { toolsDigest } from './mcp/manifest.ts'
+import { SSE_ROUTES } from './mcp/sessions/sse-routes.ts' // optional: legacy-sse
 import type { Policies } from './policy.ts'
 import { Problems } from './problems.ts'
 import { insured } from './stores/insurance.ts'
+import { streamSlots } from './stream-slots.ts' // optional: legacy-sessions
 
 /** The parts of the app under one set of policies, and what the process needs to watch them. */
 export interface Assembly {
@@ -47,7 +51,12 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
     throw new Problems([NO_CLIENT_CA])
   }
   const denied = denyList(config.denyListFile, store.shared)
-  const ways = strategies({ ...lasting, apiKeysFile: config.apiKeysFile, policy: auth })
+  const ways = strategies({
+    ...lasting,
+    apiKeysFile: config.apiKeysFile,
+    policy: auth,
+    nameOf: namesUnder(policies.audit, lasting.ring),
+  })
   if (ways.length === 0 && anonymous === undefined) throw new Problems([NO_WAY_IN])
   const proven = authenticator(ways, denied.denies)
 
@@ -65,9 +74,20 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
     ['authenticate.rejected', challenge(metadata, [auth.baseScope], 'invalid_token')],
   ])
   offerDpop(challenges, metadata, auth) // optional: dpop
+  const served = {
+    rules,
+    resultBytes: limits.result.bytes,
+    streamSeconds: limits.timeouts.streamSeconds,
+    tasks: limits.tasks, // optional: tasks
+  }
+  const sessions = mcp.sessions.under(served, streamSlots(limits, lasting.slotsOf)) // optional: legacy-sessions
+  let missingScope: AppParts['access']['challenge'] = (needed) =>
+    challenge(metadata, needed, 'insufficient_scope')
+  missingScope = scopeChallenge(missingScope, metadata) // optional: dpop
   const parts: AppParts = {
     trail,
     logger,
+    load: lasting.load,
     store: limits.onStoreFailure === 'insurance' ? insured(store, lasting.reserve) : store,
     slotsOf: lasting.slotsOf,
     holds: lasting.holds,
@@ -77,12 +97,18 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
     allowedHosts: allowedHosts(config.mode, lasting, http.hosts),
     allowedOrigin: allowedOrigin(config, lasting, http.origins),
     preflight: {
-      methods: ['POST'],
+      methods: [
+        'POST',
+        ...(hasSessions(http) ? ['GET', 'DELETE'] : []), // optional: legacy-sessions
+        ...(http.protocol.httpSse ? ['GET'] : []), // optional: legacy-sse
+      ],
       extraHeaders: [...keyHeaders(auth.apiKeys.header), ...paramHeaders(definitions)],
     },
-    routes: new Map([
-      ['/mcp', ['POST']],
-      ...[...documents.keys()].map((path): [string, string[]] => [path, ['GET']]),
+    routes: new Map<string, Route>([
+      ['/mcp', { methods: ['POST'] }],
+      ...(hasSessions(http) ? [MCP_WITH_SESSIONS] : []), // optional: legacy-sessions
+      ...(http.protocol.httpSse ? SSE_ROUTES : []), // optional: legacy-sse
+      ...[...documents.keys()].map((path): [string, Route] => [path, { methods: ['GET'] }]),
     ]),
     documents,
     credentials: {
@@ -96,18 +122,15 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
       rules,
       catalog,
       baseScope: auth.baseScope,
-      challenge: (needed) => challenge(metadata, needed, 'insufficient_scope'),
+      challenge: missingScope,
     },
     protocol: {
       eraOf: eraReader(http.protocol.legacy),
       parameters: parametersInHeaders(definitions),
     },
     telemetry: lasting.telemetry.middleware, // optional: telemetry
-    handle: mcp.under({
-      rules,
-      resultBytes: limits.result.bytes,
-      streamSeconds: limits.timeouts.streamSeconds,
-    }),
+    sessions, // optional: legacy-sessions
+    handle: mcp.under(served),
   }
   return {
     policies,
@@ -130,6 +153,9 @@ const ANONYMOUS_BESIDE = {
   field: 'MCP_DANGEROUSLY_ALLOW_ANONYMOUS',
   message: 'must not stand beside issuers in auth.yaml',
 }
+
+const MCP_WITH_SESSIONS: [string, Route] = ['/mcp', { methods: ['GET', 'POST', 'DELETE'] }] // optional: legacy-sessions
+const hasSessions = ({ protocol }: Policies['http']): boolean => protocol.legacy === 'sessions' // optional: legacy-sessions
 
 const NO_CLIENT_CA = {
   field: 'MCP_TLS_CLIENT_CA_FILE',

@@ -15,6 +15,16 @@ export interface Runtime {
   readonly execArgv: readonly string[]
 }
 
+/** What one way of serving makes of the environment. */
+export interface Use {
+  /** The variables that count. */
+  read(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv
+  /** What is wrong only in the company of other settings. Each is named after the one to change. */
+  together(settings: Settings, runtime: Runtime): Problem[]
+}
+
+export const HTTP: Use = { read: (env) => env, together: combinationProblems }
+
 /** Variables of features that a version may not have. Setting one must not look like it works. */
 const NOT_AVAILABLE = new Set([
   'MCP_STDIO_KEY',
@@ -64,8 +74,7 @@ export function runtimeProblems(env: NodeJS.ProcessEnv, runtime: Runtime): Probl
   return problems
 }
 
-/** What is wrong only in the company of other settings. Each is named after the one to change. */
-export function combinationProblems(settings: Settings, { uid }: Runtime): Problem[] {
+function combinationProblems(settings: Settings, { uid }: Runtime): Problem[] {
   const problems: Problem[] = []
   const refuse = (wrong: boolean, field: keyof Settings | 'uid', message: string): void => {
     if (wrong) problems.push({ field, message })
@@ -136,6 +145,8 @@ export function combinationProblems(settings: Settings, { uid }: Runtime): Probl
     'MCP_DANGEROUSLY_ALLOW_ANONYMOUS',
     'must not be set beside MCP_API_KEYS_FILE',
   )
+  const ownKey = settings.MCP_STDIO_KEY !== undefined // optional: stdio
+  refuse(ownKey, 'MCP_STDIO_KEY', 'is for `node src/stdio.ts` alone') // optional: stdio
   return problems
 }
 

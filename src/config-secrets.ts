@@ -11,6 +11,7 @@ const MIN_DISTINCT = 20
 export const SECRETS: readonly string[] = [
   'MCP_SECRET',
   'REDIS_URL', // optional: redis
+  'MCP_STDIO_KEY', // optional: stdio
 ]
 
 /** Root secrets as written in one variable: base64 values separated by single spaces. */

@@ -2,8 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import {
-  combinationProblems,
   fileProblems,
+  HTTP,
   isPublicUrl,
   isTrustworthyCidr,
   plainCidr,
@@ -14,6 +14,7 @@ import {
 import { type CommandSettings, commandSettingsOf } from './config-commands.ts'
 import { redisUrl } from './config-redis.ts' // optional: redis
 import { SECRETS, secretList } from './config-secrets.ts'
+import { STDIO } from './config-stdio.ts' // optional: stdio
 import { collect, without } from './config-values.ts'
 import { inWords, Problems } from './problems.ts'
 
@@ -110,6 +111,8 @@ export const environment = z.object({
    * an API key file and without issuers. For the conformance runner.
    */
   MCP_DANGEROUSLY_ALLOW_ANONYMOUS: flag.default(false),
+  /** API key that `node src/stdio.ts` runs as, or MCP_STDIO_KEY_FILE. Required there in production. */ // optional: stdio
+  MCP_STDIO_KEY: z.string().optional(), // optional: stdio
   /** Least severity that is logged. The audit trail does not depend on it. */
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 })
@@ -148,6 +151,7 @@ export interface Config {
   readonly auditSigningKeyFile: string | undefined
   readonly drainSeconds: number
   readonly anonymous: boolean
+  readonly stdioKey: string | undefined // optional: stdio
   readonly logLevel: Settings['LOG_LEVEL']
   /** SHA-256, hex, over the names and values of all settings; of secrets, whether they are set. */
   readonly digest: string
@@ -155,11 +159,14 @@ export interface Config {
 
 /** The configuration of this process. The only reader of `process.env`. @throws {Problems} */
 export function readConfig(): Config {
-  return loadConfig(process.env, {
-    nodeVersion: process.version,
-    uid: process.getuid?.(),
-    execArgv: process.execArgv,
-  })
+  return loadConfig(process.env, thisRuntime())
+}
+
+/** That of a process on standard input and output. @throws {Problems} */ // optional: stdio
+export const readStdioConfig = (): Config => loadConfig(process.env, thisRuntime(), STDIO) // optional: stdio
+
+function thisRuntime(): Runtime {
+  return { nodeVersion: process.version, uid: process.getuid?.(), execArgv: process.execArgv }
 }
 
 /** What the environment says to commands that need no other setting. */
@@ -173,9 +180,11 @@ export function commandSettings(): CommandSettings {
  * Not checked here: what depends on policies as well (a way to authenticate, anonymous access beside
  * issuers), and whether the audit file can be written.
  *
+ * @param use which settings count
  * @throws {Problems} with everything that is wrong, by name and never by value.
  */
-export function loadConfig(env: NodeJS.ProcessEnv, runtime: Runtime): Config {
+export function loadConfig(all: NodeJS.ProcessEnv, runtime: Runtime, use = HTTP): Config {
+  const env = use.read(all)
   const known = Object.keys(environment.shape)
   const { values, problems } = collect(env, known)
   problems.push(
@@ -192,8 +201,8 @@ export function loadConfig(env: NodeJS.ProcessEnv, runtime: Runtime): Config {
   // What is wrong by itself counts as not set, so that the rest is still checked together.
   const named = faulty()
   const settings = environment.parse(without(values, named))
-  const together = [...combinationProblems(settings, runtime), ...fileProblems(settings)]
-  problems.push(...together.filter(({ field }) => !named.has(field) && !named.has(`${field}_FILE`)))
+  const others = [...use.together(settings, runtime), ...fileProblems(settings)]
+  problems.push(...others.filter(({ field }) => !named.has(field) && !named.has(`${field}_FILE`)))
 
   if (problems.length > 0) throw new Problems(problems)
   return configOf(settings)
@@ -223,6 +232,7 @@ function configOf(settings: Settings): Config {
     auditSigningKeyFile: settings.MCP_AUDIT_SIGNING_KEY_FILE,
     drainSeconds: settings.MCP_DRAIN_SECONDS,
     anonymous: settings.MCP_DANGEROUSLY_ALLOW_ANONYMOUS,
+    stdioKey: settings.MCP_STDIO_KEY, // optional: stdio
     logLevel: settings.LOG_LEVEL,
     digest: digestOf(settings),
   })

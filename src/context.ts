@@ -2,8 +2,10 @@ import type { HttpBindings } from '@hono/node-server'
 import type { Rule } from './access/rules.ts'
 import type { OperationFacts, RequestFacts } from './audit/trail.ts'
 import type { Credential } from './auth/strategy.ts'
+import type { Reply } from './envelope.ts' // optional: legacy-sessions
 import type { RefusalName } from './errors.ts'
 import type { Hold } from './holds.ts'
+import type { Session } from './mcp/sessions/session.ts' // optional: legacy-sessions
 import type { RawHeaders } from './raw-headers.ts'
 
 /**
@@ -83,6 +85,8 @@ export interface AppVariables {
   path: string
   /** Whether the client takes its answer more slowly than it is written. */
   isBehind: () => boolean
+  /** Holds the slots of this request until work has ended that may outlive its answer. */
+  outlives?: (work: Promise<void>) => void
   /** The refusal, if there was one; read by the access record. */
   denied: RefusalName | undefined
   identity: Identity
@@ -92,6 +96,10 @@ export interface AppVariables {
   hold: Hold
   /** Gives the slot of `principal.concurrentCalls` back before the answer ends. */
   releaseCall: () => void
+  /** The session that a request belongs to, and whose owner sent it. */ // optional: legacy-sessions
+  session?: Session // optional: legacy-sessions
+  /** In place of a message: what the client answers to a question of this server. */ // optional: legacy-sessions
+  reply?: Reply // optional: legacy-sessions
   message: Message
   era: Era
   operation: Operation | undefined

@@ -9,7 +9,7 @@
 
 interface Denial {
   readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 417 | 421 | 429 | 431 | 500 | 503
-  readonly rpcCode: -32700 | -32600 | -32601 | -32602 | -32603 | -32020 | -32022
+  readonly rpcCode: -32700 | -32600 | -32601 | -32602 | -32603 | -32020 | -32021 | -32022
   readonly message: string
 }
 
@@ -43,6 +43,8 @@ export const DENIALS = {
   'wire-guard.target': badRequest,
   'wire-guard.duplicate-header': badRequest,
   'wire-guard.too-many-headers': headersTooLarge,
+  'overload.event-loop': unavailable,
+  'overload.memory': unavailable,
   'address-limit.exceeded': tooManyRequests,
   'host-guard.malformed': badRequest,
   'host-guard.authority-mismatch': badRequest,
@@ -62,6 +64,14 @@ export const DENIALS = {
   'authenticate.introspection-unavailable': unavailable,
   'principal-limit.rate': tooManyRequests,
   'principal-limit.concurrency': tooManyRequests,
+  'session-guard.missing': badRequest, // optional: legacy-sessions
+  'session-guard.not-found': { status: 404, rpcCode: -32600, message: 'Session not found' }, // optional: legacy-sessions
+  'session-guard.initialized': invalidRequest, // optional: legacy-sessions
+  'session-guard.duplicate-id': invalidRequest, // optional: legacy-sessions
+  'session-guard.unasked': invalidRequest, // optional: legacy-sessions
+  'session-guard.unknown-method': { status: 400, rpcCode: -32601, message: 'Method not found' }, // optional: legacy-sessions
+  'session-guard.per-principal': tooManyRequests, // optional: legacy-sessions
+  'session-guard.total': unavailable, // optional: legacy-sessions
   'parse-message.media-type': mediaType,
   'parse-message.encoding': mediaType,
   'parse-message.too-large': { status: 413, rpcCode: -32600, message: 'Content too large' },
@@ -87,10 +97,17 @@ export const DENIALS = {
   'authorize.unknown-method': { status: 404, rpcCode: -32601, message: 'Method not found' },
   'authorize.missing-scope': forbidden,
   'authorize.condition': forbidden,
+  'task-guard.missing-capability': {
+    status: 400,
+    rpcCode: -32021,
+    message: 'A required client capability is missing',
+  },
   'call-limit.rate': tooManyRequests,
   'call-limit.concurrency': tooManyRequests,
   'call-limit.open-streams': tooManyRequests,
   'call-limit.streams': unavailable,
+  'stdio.duplicate-id': invalidRequest, // optional: stdio
+  'stdio.unasked': invalidRequest, // optional: stdio
   'call-limit.subscriptions': { status: 400, rpcCode: -32602, message: 'Invalid params' },
 } as const satisfies Record<string, Denial>
 
@@ -116,6 +133,7 @@ export const PROTOCOL_ERRORS = {
   'handler.unknown-tool': { rpcCode: -32602, message: 'Unknown tool' },
   'handler.resource-not-found': { rpcCode: -32602, message: 'Resource not found' },
   'handler.prompt-not-found': { rpcCode: -32602, message: 'Prompt not found' },
+  'handler.task-not-found': { rpcCode: -32602, message: 'Task not found' },
   'handler.missing-capability': {
     rpcCode: -32021,
     message: 'A required client capability is missing',

@@ -8,12 +8,16 @@ import type { Config } from './config.ts'
 import type { Catalog } from './define.ts'
 import type { Addresses } from './development.ts'
 import { credentialHolds, type Holds } from './holds.ts'
-import type { Logger } from './log.ts'
-import { type Calls, calls, type ReportFailure } from './mcp/calls.ts'
+import type { Load } from './load.ts'
+import { callFields, type Logger } from './log.ts'
+import { type Calls, calls } from './mcp/calls.ts'
 import { type Changes, changes } from './mcp/changes.ts'
+import type { ReportFailure } from './mcp/code-faults.ts'
 import { type Definitions, definitionsOf } from './mcp/definitions.ts'
 import { createMcp, type Mcp } from './mcp/handler.ts'
 import { requestStates } from './mcp/request-state.ts'
+import { resourceChanges } from './mcp/resource-changes.ts'
+import { createTasks } from './mcp/tasks/tasks.ts' // optional: tasks
 import { createOutbound, type Outbound } from './outbound.ts'
 import type { Policies } from './policy.ts'
 import type { SecretRing } from './secrets.ts'
@@ -31,6 +35,8 @@ export interface LastingOptions extends Addresses {
   readonly trail: AuditTrail
   readonly telemetry: Pick<Telemetry, 'middleware'> // optional: telemetry
   readonly logger: Logger
+  /** Without it there is always enough of everything: where nobody is served, and in tests. */
+  readonly load?: Load
   /** Monotonic. That of the system unless a test turns its own. */
   readonly clock?: Clock
 }
@@ -38,6 +44,7 @@ export interface LastingOptions extends Addresses {
 /** What stays while policies, keys and denials are read again: everything that is in use or counted. */
 export interface LastingParts extends LastingOptions {
   readonly clock: Clock
+  readonly load: Load
   readonly outbound: Outbound
   readonly keySets: KeySetPool // optional: oauth
   readonly slotsOf: SlotTables
@@ -50,31 +57,34 @@ export interface LastingParts extends LastingOptions {
   readonly mcp: Mcp
 }
 
-/** @param protocol can only be changed by a restart */
-export function lastingParts(
-  options: LastingOptions,
-  { protocol }: Pick<Policies['http'], 'protocol'>,
-): LastingParts {
-  const { config, catalog, ring, store, trail, logger, clock = systemClock } = options
+/** @param http of which `protocol` and `sessions` can only be changed by a restart */
+export function lastingParts(options: LastingOptions, http: Policies['http']): LastingParts {
+  const {
+    config,
+    catalog,
+    ring,
+    store,
+    trail,
+    logger,
+    clock = systemClock,
+    load = ENOUGH,
+  } = options
   const outbound = createOutbound({ mode: config.mode })
-  const reportFailure: ReportFailure = ({ requestId, trace, name }, error) =>
-    logger.error('A tool, resource or prompt failed', {
-      requestId,
-      traceId: trace?.traceId,
-      tool: name,
-      error,
-    })
+  const reportFailure = failureLog(logger)
   const definitions = definitionsOf(catalog)
   const running = calls(trail, reportFailure)
-  const changed = changes()
+  const changed = changes(store.shared?.events)
+  const slotsOf = slotTables()
+  const holds = credentialHolds(clock)
   return {
     ...options,
     clock,
+    load,
     outbound,
     keySets: watchedKeySets({ outbound, clock, trail, logger }), // optional: oauth
-    slotsOf: slotTables(),
+    slotsOf,
     reserve: memoryStore(),
-    holds: credentialHolds(clock),
+    holds,
     definitions,
     calls: running,
     changes: changed,
@@ -84,10 +94,23 @@ export function lastingParts(
       calls: running,
       states: requestStates(ring, store),
       reportFailure,
-      legacy: protocol.legacy,
+      legacy: http.protocol.legacy,
+      sessions: { http, slotsOf, holds, clock }, // optional: legacy-sessions
+      tasks: createTasks({ store, clock, holds, logger }), // optional: tasks
       changes: changed,
+      changesOf: resourceChanges(changed, catalog.resources),
       product: { name: product.name, version: product.version },
       instructions: product.description,
     }),
   }
 }
+
+/** Tells the author of a tool, resource or prompt what went wrong. */
+export function failureLog(logger: Logger): ReportFailure {
+  return (call, fault, error) => {
+    const fields = { ...callFields(call), reason: fault, error }
+    logger.error('A tool, resource or prompt failed', fields)
+  }
+}
+
+const ENOUGH: Load = { shortage: () => undefined }

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import { cleanText } from './audit/clean-text.ts'
+import type { OperationFacts, RequestFacts } from './audit/trail.ts'
 import type { Config, Mode } from './config.ts'
 
 /** What the log may say of an error. */
@@ -17,23 +18,32 @@ export interface ErrorFacts {
  * redact misses what is inside of messages, stacks and new fields.
  */
 export interface LogFields {
-  readonly requestId?: string
+  readonly requestId?: string | undefined
   /** W3C trace id of that request. */
   readonly traceId?: string | undefined
   /** Name from a closed list of this source, such as that of a refusal or fault: never a value. */
   readonly reason?: string
-  readonly tool?: string
+  readonly tool?: string | undefined
   readonly issuer?: string
   readonly url?: string
-  /** Public id of an API key. */
+  /** Public id of an API key, or its pseudonym: its name in the audit trail. */
   readonly keyId?: string
   /** When that key ends, RFC 3339. */
   readonly expiresAt?: string
+  /** A number of things that the message names. */
+  readonly count?: number
   /** Settings and policies that are wrong: names and fixed words, never values. */
   readonly problems?: readonly string[]
   /** Anything thrown; `describeError` decides what comes out. */
   readonly error?: unknown
 }
+
+/** What a log line says of a call. */
+export function callFields(call: CallFacts | undefined): LogFields {
+  return { requestId: call?.requestId, traceId: call?.trace?.traceId, tool: call?.name }
+}
+
+type CallFacts = Pick<OperationFacts & RequestFacts, 'requestId' | 'trace' | 'name'>
 
 /** `message` is a fixed text of this source, never built from data. */
 export type Log = (message: string, fields?: LogFields) => void
@@ -86,8 +96,8 @@ export function createLogger(level: Config['logLevel'], mode: Mode = 'production
 
 /** Named one by one: what a caller passes beyond the type does not come out. */
 function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown>> {
-  const { requestId, traceId, reason, tool, issuer, url, keyId, expiresAt, problems, error } =
-    fields
+  const { requestId, traceId, reason, tool, issuer, url, keyId, expiresAt, count } = fields
+  const { problems, error } = fields
   return {
     requestId: cleaned(requestId),
     traceId: cleaned(traceId),
@@ -97,6 +107,7 @@ function allowed(fields: LogFields, mode: Mode): Readonly<Record<string, unknown
     url: cleaned(url),
     keyId: cleaned(keyId),
     expiresAt: cleaned(expiresAt),
+    count: typeof count === 'number' ? count : undefined,
     problems: problems?.slice(0, MAX_PROBLEMS).map(cleanText),
     error: error === undefined ? undefined : describeError(error, mode),
   }

@@ -3,13 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import type { Mode } from './config.ts'
-import {
-  accessPolicy,
-  auditPolicy,
-  authPolicy,
-  httpPolicy,
-  limitsPolicy,
-} from './policy-schemas.ts'
+import { httpPolicy } from './policy-http.ts'
+import { accessPolicy, auditPolicy, authPolicy, limitsPolicy } from './policy-schemas.ts'
 import { inWords, type Problem, Problems } from './problems.ts'
 import { parseStrictYaml } from './strict-yaml.ts'
 

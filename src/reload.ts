@@ -13,6 +13,11 @@ import { type Problem, Problems } from './problems.ts'
 export interface Reloading {
   /** What is in force. */
   current(): Assembly
+  /**
+   * Since when what the files say is not in force, because it was refused, ms since the epoch.
+   * `undefined` when all is in force that was read.
+   */
+  refusedSince(event: Reload['event']): number | undefined
   /** Reads everything again: policies, keys, denials, certificates. */
   reload(): Promise<void>
   /** Nothing is read from now on. What is in force stays. */
@@ -38,6 +43,7 @@ export function reloading(
   const { config, trail, logger, clock } = lasting
   let inForce = digestsOf(first)
   let known = inForce.files
+  const refused = new Map<Reload['event'], number>()
   let current = assemble(lasting, first)
   listener.secure() // It was bound with what the files held before they were digested.
   lasting.holds.use(current.authenticator)
@@ -79,12 +85,17 @@ export function reloading(
       to = digestsOf(policies)
       replace(policies)
     } catch (error) {
+      // Policies that are those in force are not what was refused.
+      const blocked = to?.policies === from.policies ? 'keys.reload' : event
+      if (!refused.has(blocked)) refused.set(blocked, Date.now())
       trail.write({ event, outcome: 'refused', from, to })
       logger.error('Read again and refused: nothing has changed', factsOf(error))
       return
     }
     inForce = to
     known = to.files
+    refused.delete('keys.reload') // Every reload reads these files.
+    refused.delete(event)
     trail.write({ event, outcome: 'applied', from, to })
     logger.info('Read again and in force')
     void authorizeAgain(from.policies !== to.policies)
@@ -93,7 +104,7 @@ export function reloading(
   /** Nobody waits for it: an issuer that is slow must not hold up the next revocation. */
   async function authorizeAgain(policiesChanged: boolean): Promise<void> {
     await lasting.holds.check()
-    if (policiesChanged) lasting.changes.listsChanged()
+    if (policiesChanged) lasting.changes.policiesChanged()
   }
 
   /** One after the other, whoever asks. One that fails is told to who asked, and stops no other. */
@@ -107,6 +118,7 @@ export function reloading(
   const stop = watchFiles(digest, clock, () => queued('keys.reload', () => current.policies))
   return {
     current: () => current,
+    refusedSince: (event) => refused.get(event),
     reload: () => queued('policy.reload', () => loadPolicies(config.policyDir, config.mode)),
     close() {
       closed = true
@@ -134,6 +146,7 @@ function refuseRestartOnly(before: Policies, after: Policies): void {
       problems.push({ field, message: 'needs a restart to change' })
   }
   compare('http.yaml protocol', before.http.protocol, after.http.protocol)
+  compare('http.yaml sessions', before.http.sessions, after.http.sessions) // optional: legacy-sessions
   compare('limits.yaml connections', before.limits.connections, after.limits.connections)
   compare('limits.yaml timeouts', before.limits.timeouts, after.limits.timeouts)
   compare('limits.yaml headers', before.limits.headers, after.limits.headers)

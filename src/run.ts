@@ -1,6 +1,7 @@
 import product from '../package.json' with { type: 'json' }
 import { allScopes } from './access/scopes.ts' // optional: api-key
 import { adminListener, type Page, type Readiness } from './admin/probes.ts'
+import { sharedStates } from './admin/shared-states.ts'
 import { createApp } from './app.ts'
 import { createAuditTrail } from './audit/audit-trail.ts'
 import { loadSigner } from './audit/checkpoint.ts'
@@ -14,13 +15,16 @@ import { readConfig } from './config.ts'
 import type { Catalog } from './define.ts'
 import { notice } from './development.ts'
 import { drain } from './drain.ts'
+import { lastResort } from './last-resort.ts'
 import { lastingParts } from './lasting.ts'
 import { publicListener } from './listen.ts'
+import { watchLoad } from './load.ts'
 import { createLogger, type Logger } from './log.ts'
 import { loadPolicies } from './policy.ts'
 import { Problems } from './problems.ts'
 import { reloading } from './reload.ts'
 import { secretRing } from './secrets.ts'
+import { watchStalls } from './stalls.ts'
 import { startFailure } from './start-failure.ts'
 import { memoryStore } from './stores/memory.ts'
 import type { Store } from './stores/store.ts'
@@ -48,7 +52,12 @@ export async function run(catalog: Catalog): Promise<void> {
 
 async function start(catalog: Catalog): Promise<void> {
   // The kernel drops signals that the first process of a container does not handle.
-  let onSignal = (_signal: NodeJS.Signals): void => process.exit(EXIT.drained)
+  // A hang-up waits: it means a reload or the end, and the settings that tell which are not read yet.
+  let hungUp = false
+  let onSignal = (signal: NodeJS.Signals): void => {
+    if (signal === 'SIGHUP') hungUp = true
+    else process.exit(EXIT.drained)
+  }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => onSignal(signal))
   }
@@ -100,6 +109,7 @@ async function start(catalog: Catalog): Promise<void> {
       trail,
       telemetry, // optional: telemetry
       logger,
+      load: watchLoad(systemClock),
     },
     policies.http,
   )
@@ -108,12 +118,13 @@ async function start(catalog: Catalog): Promise<void> {
   const readiness = (): Readiness => ({
     own: {
       drain: exitCode === undefined ? 'ok' : 'draining',
+      load: lasting.load.shortage() === undefined ? 'ok' : 'overloaded',
       audit: trail.ready() ? 'ok' : 'broken',
       authentication: live.current().canAuthenticate() ? 'ok' : 'nobody-can-authenticate',
     },
     shared: {
-      store: store.shared === undefined ? 'memory' : reached(store.shared.reachable()),
-      issuers: reached(lasting.keySets.available()), // optional: oauth
+      ...sharedStates(store, live),
+      issuers: lasting.keySets.available() ? 'ok' : 'unreachable', // optional: oauth
     },
   })
   const pages = new Map<string, Page>()
@@ -137,22 +148,31 @@ async function start(catalog: Catalog): Promise<void> {
   onSinkChange = sinkLog(logger)
   listener.serve(createApp(live.current().parts))
 
-  /** Ends the process once. Whatever asks again cuts running calls short, each with its answer. */
+  /** Whether every record is written or counted in another one. If not, says how many at least are lost. */
+  function isTrailWhole(): boolean {
+    const count = records.unreported() + sink.waiting('decision') + sink.waiting('bulk')
+    if (count > 0) logger.fatal('Audit records are lost: they could not be written', { count })
+    return count === 0
+  }
+
+  const forced = Promise.withResolvers<void>()
+  /** Ends the process once. Whatever asks again leaves what still runs a second for its answer. */
   function end(cause: 'signal' | 'crash'): void {
     const isEnding = exitCode !== undefined
     if (!isEnding || cause === 'crash') exitCode = cause === 'crash' ? EXIT.crash : EXIT.drained
     if (isEnding) {
-      lasting.calls.end()
+      forced.resolve()
       return
     }
     live.close()
     setTimeout(() => process.exit(EXIT.crash), config.drainSeconds * 1000 + OVERDUE_MS)
     const close = (): void => live.current().close()
     const { drainSeconds } = config
-    let drained = drain({ listener, lasting, close, trail, drainSeconds, cause })
+    const options = { listener, lasting, close, trail, drainSeconds, cause, forced: forced.promise }
+    let drained = drain(options)
     drained = drained.then(telemetry.flush) // optional: telemetry
     drained.then(
-      () => process.exit(exitCode),
+      () => process.exit(isTrailWhole() ? exitCode : EXIT.crash),
       () => process.exit(EXIT.crash),
     )
   }
@@ -160,15 +180,10 @@ async function start(catalog: Catalog): Promise<void> {
     if (signal === 'SIGHUP' && config.mode === 'production') void live.reload()
     else end('signal')
   }
-  process.on('unhandledRejection', (error) => {
-    logger.error('Background work failed; nobody was waiting for it', { error })
-    trail.write({ event: 'fault', cause: 'unhandled-rejection' })
-  })
-  process.on('uncaughtException', (error) => {
-    logger.fatal('An error escaped every handler; the process drains and ends', { error })
-    trail.write({ event: 'fault', cause: 'uncaught-exception' })
-    end('crash')
-  })
+  if (hungUp) onSignal('SIGHUP')
+  const isEnding = (): boolean => exitCode !== undefined
+  lastResort({ logger, trail, isEnding, crash: () => end('crash') })
+  watchStalls({ clock: systemClock, calls: lasting.calls, logger })
 
   const adminUrl = boundUrl(config.adminHost, adminPort, false)
   if (config.mode === 'production') {
@@ -183,10 +198,6 @@ async function start(catalog: Catalog): Promise<void> {
       ephemeral?.key, // optional: api-key
     ),
   )
-}
-
-function reached(isReachable: boolean): string {
-  return isReachable ? 'ok' : 'unreachable'
 }
 
 function cannotAudit(): never {

@@ -1,5 +1,8 @@
 import type { ServerResponse } from 'node:http'
 
+/** Runs something once when what was asked for has ended, however it ended; in the order of asking. */
+export type WhenEnded = (run: () => void) => void
+
 /** One listener for each answer: Node takes more than ten of them for a leak. */
 const waiting = new WeakMap<ServerResponse, (() => void)[]>()
 
@@ -21,4 +24,27 @@ export function whenClosed(outgoing: ServerResponse, run: () => void): void {
       for (const ended of all) ended()
     })
   }
+}
+
+/** Work that goes on when its answer has ended, by that answer. */
+const going = new WeakMap<ServerResponse, Set<Promise<void>>>()
+
+/**
+ * Says that what was asked for goes on until `work` has ended, also when its answer ends before: in a
+ * session a call outlives its connection, and a tool may not stop when its caller leaves.
+ */
+export function outlives(outgoing: ServerResponse, work: Promise<void>): void {
+  const all = going.get(outgoing) ?? new Set()
+  going.set(outgoing, all.add(work))
+  void work.then(() => all.delete(work))
+}
+
+/** Runs something once when an answer has ended, and the work behind it, too. */
+export function whenDone(outgoing: ServerResponse, run: () => void): void {
+  function unlessGoing(): void {
+    const [work] = going.get(outgoing) ?? []
+    if (work === undefined) run()
+    else void work.then(unlessGoing)
+  }
+  whenClosed(outgoing, unlessGoing)
 }

@@ -36,14 +36,16 @@ const LIMITS: ReadonlyMap<RefusalName | undefined, RateLimitName> = new Map([
   ['call-limit.rate', 'tool'],
   ['call-limit.concurrency', 'tool'],
   ['call-limit.open-streams', 'principal'],
+  ['session-guard.per-principal', 'principal'], // optional: legacy-sessions
 ])
 
 /** The client left before there was an answer. */
 const NOT_ANSWERED = 499
 
-function recordRequest(
+export function recordRequest(
   trail: AuditTrail,
-  vars: AppVariables,
+  vars: Pick<AppVariables, 'requestId' | 'startedAt' | 'address' | 'headers' | 'path'> &
+    Partial<AppVariables>,
   httpMethod: string,
   status: number,
 ): void {

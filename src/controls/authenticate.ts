@@ -33,7 +33,8 @@ export interface AuthenticateOptions {
  *          its budget they get 429; a good one is still served, so that a guesser behind the same
  *          address locks nobody out. `address-limit` bounds what guessing costs. A DPoP proof that
  *          lacks its nonce is no bad credential: it is how a client learns the nonce, which answers
- *          to DPoP callers renew.
+ *          to DPoP callers renew. One with an old or invented nonce is a failure on record, but does
+ *          not count against the address: clients that were idle send it.
  * Policy:  policies/auth.yaml; policies/limits.yaml `address.authFailuresPerMinute`
  * Refuses: 401 `authenticate.missing`, `authenticate.rejected`, `authenticate.dpop-nonce`;
  *          400 `authenticate.malformed`, `authenticate.two-credentials`; 429 `authenticate.throttled`;
@@ -77,7 +78,7 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
       const { reason, headers, cause } = isFailure
         ? await countFailure(error, c.get('address'))
         : error
-      if (!STEPS.has(reason)) {
+      if (!STEPS.has(reason) || cause !== undefined) {
         const fault = faultOf(reason, cause)
         trail.write({ ...requestFacts(c.var), event: 'authn.fail', reason, cause: fault })
       }
@@ -99,7 +100,7 @@ function faultOf(reason: DenyReason, cause: unknown): Fault | 'unavailable' {
   return DENIALS[reason].status === 503 ? 'unavailable' : 'shape'
 }
 
-/** What a client does not know until it is told: no failures, though the answer is 401. */
+/** What a client does not know until it is told: without a cause no failures, though the answer is 401. */
 const STEPS: ReadonlySet<DenyReason> = new Set(['authenticate.missing', 'authenticate.dpop-nonce'])
 
 /**

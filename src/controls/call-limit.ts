@@ -1,13 +1,15 @@
 import type { MiddlewareHandler } from 'hono'
 import type { Rule, Rules } from '../access/rules.ts'
-import type { AppEnv, Message } from '../context.ts'
+import { followedResources, MAX_FOLLOWED } from '../access/target.ts'
+import type { AppEnv, AppVariables, Message } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { concurrencyHeaders, rateLimitHeaders } from '../rate-limit-headers.ts'
 import type { Slots, SlotTables } from '../slots.ts'
 import type { Limiter, Store } from '../stores/store.ts'
-import { whenClosed } from '../when-closed.ts'
+import { streamSlots } from '../stream-slots.ts'
+import { type WhenEnded, whenDone } from '../when-closed.ts'
 
 /**
  * Threat:  One caller keeps an expensive tool busy, or collects streams that never end.
@@ -27,53 +29,50 @@ export function callLimit(
   rules: Rules,
   slotsOf: SlotTables,
 ): MiddlewareHandler<AppEnv> {
-  const entries = [...rules.tools.values(), ...rules.resources.values(), ...rules.prompts.values()]
-  const budgets = new Map(entries.map((rule) => [rule, budgetOf(rule, store, slotsOf)]))
-  const streamsOfPrincipal = slotsOf('principal-streams', policy.principal.openStreams)
-  const streams = slotsOf('streams', policy.streams)
+  const limited = callLimiter(store, policy, rules, slotsOf)
 
   return async function callLimit(c, next) {
-    const owner = ownerKey(c.get('identity').principal)
-    const { message, operation } = c.var
-    const budget = operation === undefined ? undefined : budgets.get(operation.rule)
-    if (budget !== undefined) {
-      await countCall(budget, owner)
-      whenClosed(c.env.outgoing, takeSlot(budget.calls, owner))
-    }
-    if (message.method === 'subscriptions/listen') {
-      checkSubscriptions(message)
-      const ofPrincipal = streamsOfPrincipal.take(owner)
-      if (ofPrincipal === undefined) {
-        const headers = concurrencyHeaders('principal', streamsOfPrincipal.limit)
-        throw new Denied('call-limit.open-streams', { headers })
-      }
-      whenClosed(c.env.outgoing, ofPrincipal)
-      const ofAll = streams.take('all')
-      if (ofAll === undefined) throw new Denied('call-limit.streams', { headers: RETRY_SOON })
-      whenClosed(c.env.outgoing, ofAll)
-      c.get('releaseCall')()
-    }
+    await limited(c.var, (run) => whenDone(c.env.outgoing, run))
     await next()
   }
 }
 
-const RETRY_SOON = { 'retry-after': '1' }
+/** The limits alone, for messages on whatever transport. */
+export type LimitCall = (vars: Readonly<AppVariables>, whenEnded: WhenEnded) => Promise<void>
 
-/** Resources that one stream may name: as many as a caller's own space can hold (`store.ts`). */
-const SUBSCRIPTIONS = 100
+export function callLimiter(
+  store: Store,
+  policy: Pick<LimitsPolicy, 'principal' | 'streams'>,
+  rules: Rules,
+  slotsOf: SlotTables,
+): LimitCall {
+  const entries = [...rules.tools.values(), ...rules.resources.values(), ...rules.prompts.values()]
+  const budgets = new Map(entries.map((rule) => [rule, budgetOf(rule, store, slotsOf)]))
+  const takeStream = streamSlots(policy, slotsOf)
+
+  return async function limited(vars, whenEnded) {
+    const { message, operation } = vars
+    const owner = ownerKey(vars.identity.principal)
+    const budget = operation === undefined ? undefined : budgets.get(operation.rule)
+    if (budget !== undefined) {
+      await countCall(budget, owner)
+      whenEnded(takeSlot(budget.calls, owner))
+    }
+    if (message.method === 'subscriptions/listen') {
+      checkSubscriptions(message)
+      takeStream(owner, whenEnded)
+      vars.releaseCall()
+    }
+  }
+}
+
 const LISTEN_BYTES = 16_384
 
 function checkSubscriptions(message: Message): void {
-  const asked = resourcesOf(message.params?.['notifications'])
   const isTooMuch = Buffer.byteLength(JSON.stringify(message)) > LISTEN_BYTES
-  if (asked > SUBSCRIPTIONS || isTooMuch) throw new Denied('call-limit.subscriptions')
-}
-
-/** How many resources a filter names. What is no filter names none: the SDK refuses it. */
-function resourcesOf(filter: unknown): number {
-  if (typeof filter !== 'object' || filter === null) return 0
-  const named = 'resourceSubscriptions' in filter ? filter.resourceSubscriptions : undefined
-  return Array.isArray(named) ? named.length : 0
+  if (followedResources(message).length > MAX_FOLLOWED || isTooMuch) {
+    throw new Denied('call-limit.subscriptions')
+  }
 }
 
 interface CallBudget {

@@ -20,7 +20,7 @@ export function cors(
   options: PreflightOptions,
 ): MiddlewareHandler<AppEnv> {
   const preflight = {
-    'access-control-allow-methods': options.methods.join(', '),
+    'access-control-allow-methods': [...new Set(options.methods)].join(', '),
     'access-control-allow-headers': [...ALLOWED_HEADERS, ...options.extraHeaders].join(', '),
     'access-control-max-age': '600',
   }

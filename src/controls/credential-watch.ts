@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from 'hono'
 import type { AppEnv } from '../context.ts'
 import type { Hold, Holds } from '../holds.ts'
-import { whenClosed } from '../when-closed.ts'
+import { whenDone } from '../when-closed.ts'
 
 /**
  * Threat:  A credential is revoked, and whoever stole it keeps the streams and calls that are open.
@@ -23,7 +23,7 @@ export function credentialWatch(holds: Pick<Holds, 'add'>): MiddlewareHandler<Ap
     const { hold, release } =
       credential === undefined ? NOBODY : holds.add(credential, c.get('identity'))
     c.set('hold', hold)
-    whenClosed(c.env.outgoing, release)
+    whenDone(c.env.outgoing, release)
     await next()
   }
 }

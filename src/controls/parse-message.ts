@@ -1,17 +1,19 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { MiddlewareHandler } from 'hono'
 import type { AppEnv, Message } from '../context.ts'
+import { isMessage } from '../envelope.ts'
 import { Denied } from '../errors.ts'
 import { scanJson } from '../json-scan.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { type RawHeaders, single } from '../raw-headers.ts'
+import { leavesReply } from '../reply.ts' // optional: legacy-sessions
 
 /**
  * Threat:  A body that is too much to hold, or that the check and the code read differently.
  * Rule:    `application/json` in UTF-8, without content coding; read up to a bound, also when
  *          chunked, and asked for with `100 Continue` only here; strict UTF-8; no deep nesting,
  *          doubled names, `__proto__` or lone surrogates; then exactly one JSON-RPC request or
- *          notification. Arrays are refused in every era.
+ *          notification, or inside a session one response. Arrays are refused in every era.
  * Policy:  policies/limits.yaml `body`
  * Refuses: 415 `parse-message.media-type`, `parse-message.encoding`; 413 `parse-message.too-large`;
  *          400 `parse-message.incomplete`, `parse-message.not-utf8`, `parse-message.not-json`,
@@ -26,8 +28,9 @@ export function parseMessage(policy: Pick<LimitsPolicy, 'body'>): MiddlewareHand
 
   return async function parseMessage(c, next) {
     checkMediaType(c.get('headers'))
-    const text = decode(await readBody(c.env, c.get('headers'), bytes))
-    c.set('message', messageOf(text, depth))
+    const value = readJson(await readBody(c.env, c.get('headers'), bytes), depth)
+    if (leavesReply(c, value)) return next() // optional: legacy-sessions
+    c.set('message', messageIn(value))
     await next()
   }
 }
@@ -62,7 +65,7 @@ function readBody(
   if (headers.has('expect')) outgoing.writeContinue()
   const chunks: Buffer[] = []
   let received = 0
-  incoming.on('data', function keep(chunk: Buffer) {
+  function keep(chunk: Buffer): void {
     received += chunk.length
     if (received <= maxBytes) {
       chunks.push(chunk)
@@ -71,12 +74,19 @@ function readBody(
       incoming.pause()
       reject(tooLarge())
     }
-  })
-  // Taken out, so that they do not stay in memory as long as the answer is open.
-  incoming.once('end', () => resolve(Buffer.concat(chunks.splice(0), received)))
-  incoming.once('error', (cause) => reject(new Denied('parse-message.incomplete', { cause })))
-  incoming.once('close', () => {
-    if (!incoming.readableEnded) reject(new Denied('parse-message.incomplete'))
+  }
+  incoming.on('data', keep)
+  const fail = (cause: unknown): void => reject(new Denied('parse-message.incomplete', { cause }))
+  const leave = (): void => fail(undefined)
+  incoming.once('error', fail)
+  incoming.once('close', leave)
+  incoming.once('end', () => {
+    resolve(Buffer.concat(chunks, received))
+    // None of it stays in memory as long as the answer is open.
+    incoming
+      .removeListener('data', keep)
+      .removeListener('error', fail)
+      .removeListener('close', leave)
   })
   return promise
 }
@@ -92,45 +102,24 @@ function decode(body: Buffer): string {
   }
 }
 
-/**
- * The one message in a JSON text. Only the envelope is checked here; parameters belong to the method.
- *
- * @throws {Denied} when the text is not one JSON-RPC request or notification (JSON-RPC 2.0 §4).
- */
-function messageOf(text: string, maxDepth: number): Message {
+/** @throws {Denied} when the bytes are not JSON that everybody reads alike. */
+export function readJson(bytes: Buffer, maxDepth: number): unknown {
+  const text = decode(bytes)
   const fault = scanJson(text, maxDepth)
   if (fault !== undefined) throw new Denied(`parse-message.${fault}`)
-  let value: unknown
   try {
-    value = JSON.parse(text)
+    return JSON.parse(text)
   } catch (cause) {
     throw new Denied('parse-message.not-json', { cause })
   }
+}
+
+/**
+ * The one message that a value is. Only the envelope is checked here; parameters belong to the method.
+ *
+ * @throws {Denied} when it is not one JSON-RPC request or notification (JSON-RPC 2.0 §4).
+ */
+export function messageIn(value: unknown): Message {
   if (!isMessage(value)) throw new Denied('parse-message.not-one-message')
   return Object.freeze(value)
-}
-
-const ID_LENGTH = 256
-
-function isMessage(value: unknown): value is Message {
-  if (!isObject(value) || value['jsonrpc'] !== '2.0' || typeof value['method'] !== 'string') {
-    return false
-  }
-  if ('result' in value || 'error' in value) return false
-  if ('id' in value && !isToken(value['id'])) return false
-  if (!('params' in value)) return true
-  const params = value['params']
-  if (!isObject(params)) return false
-  const meta = params['_meta']
-  if (meta === undefined) return true
-  return isObject(meta) && (meta['progressToken'] === undefined || isToken(meta['progressToken']))
-}
-
-/** Request ids and progress tokens: a short string or a safe integer, never null. */
-function isToken(value: unknown): boolean {
-  return typeof value === 'string' ? value.length <= ID_LENGTH : Number.isSafeInteger(value)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,12 +1,12 @@
 import type { MiddlewareHandler } from 'hono'
-import type { AppEnv } from '../context.ts'
+import type { AppEnv, Identity } from '../context.ts'
 import { Denied } from '../errors.ts'
 import { ownerKey } from '../owner-key.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { concurrencyHeaders, rateLimitHeaders } from '../rate-limit-headers.ts'
 import type { SlotTables } from '../slots.ts'
 import type { Store } from '../stores/store.ts'
-import { whenClosed } from '../when-closed.ts'
+import { whenDone } from '../when-closed.ts'
 
 /**
  * Threat:  One authenticated caller takes the capacity of all the others.
@@ -22,26 +22,49 @@ export function principalLimit(
   policy: Pick<LimitsPolicy, 'principal'>,
   slotsOf: SlotTables,
 ): MiddlewareHandler<AppEnv> {
+  const limited = principalLimiter(store, policy, slotsOf)
+
+  return async function principalLimit(c, next) {
+    const identity = c.get('identity')
+    await limited.rate(identity)
+    const release = limited.slot(identity)
+    c.set('releaseCall', release)
+    whenDone(c.env.outgoing, release)
+    await next()
+  }
+}
+
+/** The limits alone, for messages on whatever transport. */
+export interface LimitPrincipal {
+  /** Counts a message. @throws {Denied} `principal-limit.rate` */
+  rate(identity: Pick<Identity, 'principal'>): Promise<void>
+  /** @returns the release of a slot for calls. @throws {Denied} `principal-limit.concurrency` */
+  slot(identity: Pick<Identity, 'principal'>): () => void
+}
+
+export function principalLimiter(
+  store: Store,
+  policy: Pick<LimitsPolicy, 'principal'>,
+  slotsOf: SlotTables,
+): LimitPrincipal {
   const { requestsPerMinute: limit, concurrentCalls } = policy.principal
   const limiter = store.limiter({ name: 'principal', limit, windowSeconds: 60 })
   const calls = slotsOf('principal', concurrentCalls)
 
-  return async function principalLimit(c, next) {
-    const owner = ownerKey(c.get('identity').principal)
-    const budget = await limiter.hit(owner)
-    if (!budget.allowed) {
+  return {
+    async rate({ principal }) {
+      const budget = await limiter.hit(ownerKey(principal))
+      if (budget.allowed) return
       throw new Denied('principal-limit.rate', {
         headers: rateLimitHeaders('principal', limit, 60, budget),
       })
-    }
-    const release = calls.take(owner)
-    if (release === undefined) {
+    },
+    slot({ principal }) {
+      const release = calls.take(ownerKey(principal))
+      if (release !== undefined) return release
       throw new Denied('principal-limit.concurrency', {
         headers: concurrencyHeaders('principal', concurrentCalls),
       })
-    }
-    c.set('releaseCall', release)
-    whenClosed(c.env.outgoing, release)
-    await next()
+    },
   }
 }

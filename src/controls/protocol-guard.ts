@@ -36,6 +36,7 @@ export function protocolGuard(options: ProtocolGuardOptions): MiddlewareHandler<
   const { eraOf, parameters } = options
 
   return async function protocolGuard(c, next) {
+    if (c.get('session') !== undefined) return next() // optional: legacy-sessions
     const message = c.get('message')
     const headers = c.get('headers')
     const era = eraOf(message, headers)
@@ -53,6 +54,9 @@ const NAMED_BY = new Map([
   ['tools/call', 'name'],
   ['prompts/get', 'name'],
   ['resources/read', 'uri'],
+  ['tasks/get', 'taskId'], // optional: tasks
+  ['tasks/update', 'taskId'], // optional: tasks
+  ['tasks/cancel', 'taskId'], // optional: tasks
 ])
 
 /**

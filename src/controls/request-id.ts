@@ -4,6 +4,7 @@ import type { ClientAddress } from '../client-address.ts'
 import { clientCertificate } from '../client-certificate.ts'
 import type { AppEnv } from '../context.ts'
 import { rawHeadersOf } from '../raw-headers.ts'
+import { outlives } from '../when-closed.ts'
 
 /**
  * Threat:  A caller chooses the id under which its request is found, or the address it is counted
@@ -24,6 +25,7 @@ export function requestId(clientAddress: ClientAddress): MiddlewareHandler<AppEn
     c.set('clientCertificate', clientCertificate(incoming.socket))
     c.set('path', c.req.path)
     c.set('isBehind', () => outgoing.writableNeedDrain)
+    c.set('outlives', (work) => outlives(outgoing, work))
     c.set(
       'address',
       clientAddress(incoming.socket.remoteAddress, headers.get('x-forwarded-for') ?? []),

@@ -1,10 +1,15 @@
 import type { AuditEvent, AuditTrail } from '../audit/trail.ts'
 import type { Operation } from '../context.ts'
 import type { Hold } from '../holds.ts'
+import { inCall, type ReportFailure, type WorkFacts } from './code-faults.ts'
 
-/** A deadline, and what the log says of work that failed. */
+/** A deadline. */
 type Bounds = Pick<Operation['rule'], 'timeoutSeconds'>
-type WorkFacts = Pick<Operation['facts'], 'requestId' | 'trace' | 'name'>
+
+/** What work that was told to stop may take for it before the log says that it did not, ms. */
+const STOP_MS = 5000
+/** Calls that `seen` names. */
+const SEEN = 10
 
 /** How a call ended without a result of its own. */
 export type CallEnd = 'cancelled' | 'timed-out' | 'shut-down' | 'revoked'
@@ -31,6 +36,8 @@ export type Result<Value> = { readonly value: Value } | { readonly error: unknow
 export interface Caller {
   readonly signal: AbortSignal
   readonly hold: Hold
+  /** Hears of work that may go on when nobody waits for it any more, until its deadline at most. */
+  readonly outlives?: ((work: Promise<void>) => void) | undefined
 }
 
 type Work<Value> = (signal: AbortSignal) => Promise<Value>
@@ -38,8 +45,9 @@ type Work<Value> = (signal: AbortSignal) => Promise<Value>
 /** Calls that are running, so that shutdown can end them with an answer. */
 export interface Calls {
   /**
-   * Runs `work` under a deadline, the presence and credential of its caller, and shutdown. `work` is left alone when it
-   * ignores its signal: the call ends anyway.
+   * Runs `work` under a deadline, the presence and credential of its caller, and shutdown. `work` is
+   * left alone when it ignores its signal: the call ends anyway, but its slots are held until `work`
+   * ends or its deadline has passed, so that leaving and calling again gets around no limit.
    *
    * @param conclude turns the result into the answer, which still counts as running
    */
@@ -67,14 +75,14 @@ export interface Calls {
   /** Resolves when nothing runs any more and the last answer was handed over. */
   idle(): Promise<void>
   running(): number
+  /** Some of the calls that ran since this was asked last, those that have ended first. */
+  seen(): readonly WorkFacts[]
 }
 
-/** Tells the author of a tool what went wrong. The caller gets a fixed text instead. */
-export type ReportFailure = (facts: WorkFacts, error: unknown) => void
-
-/** @param reportFailure hears of work that failed after its call had ended */
+/** @param reportFailure hears of work that does not end with its call, or fails after it */
 export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
-  const stops = new Set<(end: CallEnd) => void>()
+  const stops = new Map<(end: CallEnd) => void, WorkFacts>()
+  let hasEnded: WorkFacts[] = []
   let waiting: (() => void)[] = []
   let ended = false
 
@@ -87,8 +95,13 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
       controller.abort(reason)
     }
     const cancel = (): void => stop('cancelled')
-    const timer = setTimeout(stop, rule.timeoutSeconds * 1000, 'timed-out')
-    stops.add(stop)
+    const deadline = Promise.withResolvers<void>()
+    const timer = setTimeout(() => {
+      if (!controller.signal.aborted) reportFailure(facts, 'timed-out')
+      stop('timed-out')
+      deadline.resolve()
+    }, rule.timeoutSeconds * 1000)
+    stops.set(stop, facts)
     caller.signal.addEventListener('abort', cancel, { once: true })
     caller.hold.onEnd((end) => {
       if (end === 'revoked') stop('revoked')
@@ -96,24 +109,46 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
     if (caller.signal.aborted) cancel()
     if (ended) stop('shut-down')
     try {
-      const running = controller.signal.aborted ? stopped : work(controller.signal)
-      running.catch((error) => {
-        if (controller.signal.aborted && !isAbort(error)) reportFailure(facts, error)
-      })
+      const { signal } = controller
+      const running = signal.aborted ? stopped : inCall(facts, () => work(signal))
+      const settled = watch(running, facts, signal)
+      void settled.then(() => clearTimeout(timer))
+      caller.outlives?.(Promise.race([settled, deadline.promise]))
       const result = await Promise.race([running, stopped]).then(
         (value) => ({ value }),
         (error: unknown) => ({ error }),
       )
       return await conclude(result)
     } finally {
-      clearTimeout(timer)
+      timer.unref() // It goes on for slots of work that has not stopped, and for nothing else.
       caller.signal.removeEventListener('abort', cancel)
       stops.delete(stop)
+      hasEnded = [...hasEnded, facts].slice(-SEEN)
       if (stops.size === 0) {
         for (const resolve of waiting) setImmediate(resolve)
         waiting = []
       }
     }
+  }
+
+  /** Reports work that does not stop when it is told to, or fails then. Resolves when it has ended. */
+  async function watch(
+    running: Promise<unknown>,
+    facts: WorkFacts,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let late: NodeJS.Timeout | undefined
+    const expectEnd = (): void => {
+      late = setTimeout(reportFailure, STOP_MS, facts, 'did-not-stop').unref()
+    }
+    signal.addEventListener('abort', expectEnd, { once: true })
+    try {
+      await running
+    } catch (error) {
+      if (signal.aborted && !isAbort(error)) reportFailure(facts, 'failed-late', error)
+    }
+    clearTimeout(late)
+    signal.removeEventListener('abort', expectEnd)
   }
 
   return {
@@ -133,7 +168,7 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
     },
     end() {
       ended = true
-      for (const stop of stops) stop('shut-down')
+      for (const stop of stops.keys()) stop('shut-down')
     },
     idle() {
       return new Promise((resolve) => {
@@ -142,6 +177,11 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
       })
     },
     running: () => stops.size,
+    seen() {
+      const all = [...hasEnded, ...stops.values()]
+      hasEnded = []
+      return all.slice(0, SEEN)
+    },
   }
 }
 

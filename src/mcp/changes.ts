@@ -1,20 +1,118 @@
-import { InMemoryServerEventBus, type ServerEventBus } from '@modelcontextprotocol/server'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
+import type { ServerEvent, ServerEventBus } from '@modelcontextprotocol/server'
+import { z } from 'zod'
+import type { Principal } from '../context.ts'
+import { ownerSpace } from '../owner-key.ts'
+import type { SharedEvents } from '../stores/store.ts'
 
-/** Tells the open `subscriptions/listen` streams what has changed. */
-export interface Changes {
-  readonly bus: ServerEventBus
-  /** The policies have changed, and with them what each caller may see in its lists. */
-  listsChanged(): void
+/** Whoever opens a stream. */
+export interface Listener {
+  readonly principal: Principal
+  /** Ends a stream that follows resources; `undefined` for one that does not. */
+  readonly end: (() => void) | undefined
 }
 
-export function changes(): Changes {
-  const bus = new InMemoryServerEventBus()
+/**
+ * Tells open streams what has changed.
+ *
+ * What one owner has changed is told to streams of that owner alone, (kind, issuer, subject) as for
+ * stored objects; what concerns everybody goes to all. Which of it a stream wants is the SDK's filter,
+ * and which resources it may name was decided when it was opened (`authorize`).
+ *
+ * Processes that share a store tell each other, but for policies, which each reads by itself.
+ */
+export interface Changes {
+  /** For the SDK. A listener that was not opened with `heardBy` hears only what concerns everybody. */
+  readonly bus: ServerEventBus
+  /** What subscribes to the bus in `open`, or after it, does so for this listener. */
+  heardBy<Opened>(listener: Listener, open: () => Opened): Opened
+  /** @param owner whose event it is; `undefined` when it concerns everybody */
+  publish(event: ServerEvent, owner: Principal | undefined): void
+  /** What each caller may see in its lists has changed. */
+  listsChanged(): void
+  /**
+   * The same, and what each caller may read: streams that follow resources end, and who opens one again
+   * is authorized again.
+   */
+  policiesChanged(): void
+}
+
+/** @param shared reaches the other processes; whatever comes from there is checked like any input */
+export function changes(shared?: SharedEvents): Changes {
+  const self = randomUUID()
+  const listening = new AsyncLocalStorage<Listener>()
+  const streams = new Set<{
+    readonly owner: string | undefined
+    readonly listener: Listener | undefined
+    readonly deliver: (event: ServerEvent) => void
+  }>()
+
+  /** @param space `undefined` when it concerns everybody */
+  function deliver(event: ServerEvent, space: string | undefined): void {
+    for (const stream of streams) {
+      if (space === undefined || space === stream.owner) stream.deliver(event)
+    }
+  }
+
+  function publish(event: ServerEvent, owner: Principal | undefined): void {
+    const space = owner && ownerSpace(owner)
+    deliver(event, space)
+    shared?.publish(JSON.stringify({ from: self, event, space }))
+  }
+
+  function policiesChanged(): void {
+    for (const event of LISTS) deliver(event, undefined)
+    for (const { listener } of streams) listener?.end?.()
+  }
+
+  // Who was not listening may have missed anything: that is as if everything had changed.
+  shared?.listen((text) => {
+    const told = toldSchema.safeParse(parse(text))
+    if (told.success && told.data.from !== self) deliver(told.data.event, told.data.space)
+  }, policiesChanged)
+
   return {
-    bus,
-    listsChanged() {
-      bus.publish({ kind: 'tools_list_changed' })
-      bus.publish({ kind: 'resources_list_changed' })
-      bus.publish({ kind: 'prompts_list_changed' })
+    bus: {
+      publish: (event) => publish(event, undefined),
+      subscribe(deliver) {
+        const listener = listening.getStore()
+        const owner = listener && ownerSpace(listener.principal)
+        const stream = { owner, listener, deliver }
+        streams.add(stream)
+        return () => streams.delete(stream)
+      },
     },
+    heardBy: (listener, open) => listening.run(listener, open),
+    publish,
+    listsChanged() {
+      for (const event of LISTS) publish(event, undefined)
+    },
+    policiesChanged,
+  }
+}
+
+const LISTS = [
+  { kind: 'tools_list_changed' },
+  { kind: 'resources_list_changed' },
+  { kind: 'prompts_list_changed' },
+] as const satisfies readonly ServerEvent[]
+
+const toldSchema = z.strictObject({
+  from: z.uuid(),
+  event: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('tools_list_changed') }),
+    z.strictObject({ kind: z.literal('resources_list_changed') }),
+    z.strictObject({ kind: z.literal('prompts_list_changed') }),
+    z.strictObject({ kind: z.literal('resource_updated'), uri: z.string().max(2048) }),
+  ]),
+  space: z.string().length(43).optional(),
+})
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined // Not one of ours.
   }
 }

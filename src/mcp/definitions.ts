@@ -27,6 +27,8 @@ export interface Definitions {
     { readonly resource: Resource; readonly listed: ListedTemplate }
   >
   readonly prompts: ReadonlyMap<string, { readonly prompt: Prompt; readonly listed: ListedPrompt }>
+  /** Whether any resource or prompt suggests values. */
+  readonly complete: boolean
 }
 
 /** The parameters that callers repeat in headers, by tool. */
@@ -55,14 +57,20 @@ export function definitionsOf(catalog: Catalog): Definitions {
     prompts: new Map(
       catalog.prompts.map((prompt) => [prompt.name, { prompt, listed: listedPrompt(prompt) }]),
     ),
+    complete: [...catalog.resources, ...catalog.prompts].some(
+      (item) => item.complete !== undefined,
+    ),
   }
 }
 
 function toolDefinition(tool: Tool): ToolDefinition {
   const { name, title, description, annotations } = tool
   const inputSchema = jsonSchema(tool.input, 'input')
-  const outputSchema = jsonSchema(tool.output, 'output')
-  const listed: unknown = { name, title, description, annotations, inputSchema, outputSchema }
+  const outputSchema = tool.output && jsonSchema(tool.output, 'output')
+  const listed: unknown = {
+    ...{ name, title, description, annotations, inputSchema },
+    ...(outputSchema && { outputSchema }),
+  }
   if (!isSpecType.Tool(listed)) throw new TypeError(`Tool ${name} is not one that MCP can list`)
   const parameters = headerParameters(name, inputSchema)
   const headerSchema = parameters.length === 0 ? undefined : unvalidated(inputSchema)

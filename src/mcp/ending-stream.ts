@@ -10,8 +10,10 @@ import { whenClosed } from '../when-closed.ts'
  * and the signal that a `Request` copies are followed through weak references: after a garbage
  * collection nothing would end the stream.
  */
-export function endingStream(c: Context<AppEnv>, streamSeconds: number): Request {
-  const { url, method, headers } = c.req.raw
+export function endingStream(
+  c: Context<AppEnv>,
+  streamSeconds: number,
+): { readonly request: Request; readonly end: () => void } {
   const { expiresAt } = c.get('identity')
   const leftMs = expiresAt === null ? Number.POSITIVE_INFINITY : expiresAt * 1000 - Date.now()
   const ending = new AbortController()
@@ -22,6 +24,7 @@ export function endingStream(c: Context<AppEnv>, streamSeconds: number): Request
     clearTimeout(timer)
     end()
   })
-  const request = new Request(url, { method, headers })
-  return Object.defineProperty(request, 'signal', { value: ending.signal })
+  // In place: a copy with its headers would be a seventh of what an idle stream keeps in memory.
+  const request = Object.defineProperty(c.req.raw, 'signal', { value: ending.signal })
+  return { request, end }
 }

@@ -8,7 +8,7 @@ import { Denied } from '../errors.ts'
 import type { HttpPolicy } from '../policy.ts'
 import { type RawHeaders, single } from '../raw-headers.ts'
 
-const MODERN_REVISIONS = ['2026-07-28']
+export const MODERN_REVISIONS = ['2026-07-28']
 
 /** The revisions that are served, the newest first. Those of 2024 have transports that are not. */
 export const REVISIONS = [...MODERN_REVISIONS, '2025-11-25', '2025-06-18', '2025-03-26']
@@ -66,7 +66,7 @@ function refused(code: number): Denied {
 }
 
 /** @param requested comes back to the caller when it has the form of a version, and only then */
-function unsupported(supported: readonly string[], requested: string | undefined): Denied {
+export function unsupported(supported: readonly string[], requested: string | undefined): Denied {
   const known = requested !== undefined && VERSION_FORM.test(requested) ? { requested } : {}
   return new Denied('protocol-guard.unsupported-version', { data: { supported, ...known } })
 }

@@ -1,21 +1,21 @@
-import {
-  type AuthInfo,
-  createMcpHandler,
-  type McpRequestContext,
-} from '@modelcontextprotocol/server'
+import { createMcpHandler, type McpRequestContext } from '@modelcontextprotocol/server'
 import type { Context } from 'hono'
-import type { AppEnv, AppVariables } from '../context.ts'
+import { followedResources } from '../access/target.ts'
+import type { AppEnv } from '../context.ts'
 import type { HttpPolicy } from '../policy.ts'
+import { authInfoOf } from './auth-info.ts'
 import type { Changes } from './changes.ts'
 import { endingStream } from './ending-stream.ts'
 import { plainRefusal, type Refused } from './refusal.ts'
 import type { McpPolicies, Served } from './served.ts'
 import { requestServer, type ServerParts } from './server.ts'
+import { createSessions, type Sessions, type SessionsOptions } from './sessions/handlers.ts' // optional: legacy-sessions
 
 /** What stays while policies come and go. */
 export interface McpOptions extends ServerParts {
   readonly legacy: HttpPolicy['protocol']['legacy']
   readonly changes: Changes
+  readonly sessions: Omit<SessionsOptions, keyof ServerParts | 'changes'> // optional: legacy-sessions
 }
 
 interface Exchange extends Served {
@@ -29,6 +29,7 @@ export type Handle = (c: Context<AppEnv>) => Promise<Response>
 export interface Mcp {
   /** @returns a handler that serves messages under these policies. */
   under(policies: McpPolicies): Handle
+  readonly sessions: Sessions // optional: legacy-sessions
   /** Ends open streams. Calls in flight end through `Calls`. */
   close(): Promise<void>
 }
@@ -68,7 +69,10 @@ export function createMcp(options: McpOptions): Mcp {
   /** Answers as a stream at once, so that proxies see bytes while a silent tool works. */
   const streaming = createMcpHandler(factory, { ...shared, responseMode: 'sse' })
 
+  const sessions = createSessions({ ...options, ...options.sessions }) // optional: legacy-sessions
+
   return {
+    sessions, // optional: legacy-sessions
     under: (policies) =>
       async function handle(c) {
         const vars = c.var
@@ -76,17 +80,21 @@ export function createMcp(options: McpOptions): Mcp {
         const called = message.method === 'tools/call' ? operation?.rule.name : undefined
         const tool = definitions.tools.get(called ?? '')?.tool
         const handler = tool?.longRunning ? streaming : plain
-        const request =
+        const stream =
           message.method === 'subscriptions/listen'
             ? endingStream(c, policies.streamSeconds)
-            : c.req.raw
+            : undefined
+        const request = stream?.request ?? c.req.raw
         const refused: Refused = (reason) => c.set('denied', reason)
         const served: Exchange = { vars, policies, refused }
         requests.set(request, served)
-        const response = await handler.fetch(request, {
-          parsedBody: message,
-          authInfo: authInfoOf(vars),
-        })
+        const listener = {
+          principal: vars.identity.principal,
+          end: followedResources(message).length > 0 ? stream?.end : undefined,
+        }
+        const response = await changes.heardBy(listener, () =>
+          handler.fetch(request, { parsedBody: message, authInfo: authInfoOf(vars.identity) }),
+        )
         // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
         response.headers.delete('connection')
         if (response.status < 400) return response
@@ -94,18 +102,8 @@ export function createMcp(options: McpOptions): Mcp {
         throw new Error('The SDK failed to serve a message', { cause: served.failure })
       },
     async close() {
+      sessions.close() // optional: legacy-sessions
       await Promise.all([plain.close(), streaming.close()])
     },
-  }
-}
-
-/** The identity as the SDK knows it: a digest stands in for the token. */
-function authInfoOf({ identity }: AppVariables): AuthInfo {
-  const { principal, credentialDigest, expiresAt } = identity
-  return {
-    token: credentialDigest,
-    clientId: principal.client || principal.subject,
-    scopes: [...principal.scopes],
-    ...(expiresAt === null ? {} : { expiresAt }),
   }
 }

@@ -8,7 +8,8 @@ import {
 import { mayList, type Rule } from '../access/rules.ts'
 import { requestFacts } from '../request-facts.ts'
 import type { Store } from '../stores/store.ts'
-import { CallEnded, type Calls, type ReportFailure } from './calls.ts'
+import { CallEnded, type Calls } from './calls.ts'
+import { faultOf, type ReportFailure } from './code-faults.ts'
 import type { Definitions } from './definitions.ts'
 import { readContext } from './read-context.ts'
 import type { Served, ServedOf } from './served.ts'
@@ -58,8 +59,8 @@ export function serveList(
     case 'resources/templates/list':
       server.setRequestHandler('resources/templates/list', (_request, ctx) => {
         const { rules, shown } = visible(servedOf(ctx))
-        const templates = [...definitions.resources].filter(([template]) =>
-          shown(rules.resources.get(template)),
+        const templates = [...definitions.resources].filter(
+          ([template]) => template.includes('{') && shown(rules.resources.get(template)),
         )
         return { resourceTemplates: templates.map(([, { listed }]) => listed) }
       })
@@ -101,19 +102,20 @@ function existing(
   rule: Rule,
   ctx: ServerContext,
 ): Promise<ListedResource[]> {
-  const { identity, hold } = vars
+  const { identity, hold, outlives } = vars
   const facts = { ...requestFacts(vars), name: rule.name }
   const work = async (signal: AbortSignal): Promise<ListedResource[]> => {
     const resource = definitions.resources.get(rule.name)?.resource
     if (resource === undefined) return []
-    const { name, mimeType } = resource
+    const { name, description, mimeType } = resource
     const found = await resource.list(readContext(store, identity, signal))
-    return found.map(({ uri, title }) => ({ uri, title, name, mimeType }))
+    return found.map(({ uri, title }) => ({ uri, title, name, description, mimeType }))
   }
-  const caller = { signal: ctx.mcpReq.signal, hold }
+  const caller = { signal: ctx.mcpReq.signal, hold, outlives }
   return calls.bounded(rule, facts, caller, work, async (result) => {
     if ('value' in result) return result.value
-    if (!(result.error instanceof CallEnded)) reportFailure(facts, result.error)
+    if (!(result.error instanceof CallEnded))
+      reportFailure(facts, faultOf(result.error), result.error)
     throw new ProtocolError(ProtocolErrorCode.InternalError, 'Internal error')
   })
 }

@@ -10,6 +10,8 @@ export const NOT_FOUND = {
   tool: PROTOCOL_ERRORS['handler.unknown-tool'].message,
   resource: PROTOCOL_ERRORS['handler.resource-not-found'].message,
   prompt: PROTOCOL_ERRORS['handler.prompt-not-found'].message,
+  task: PROTOCOL_ERRORS['handler.task-not-found'].message,
+  completion: PROTOCOL_ERRORS['handler.invalid-params'].message,
 } as const
 
 /** Hears why a request was refused, for its record. */
@@ -24,6 +26,7 @@ const REASON_BY_TEXT = new Map<string, Reason>([
   [NOT_FOUND.tool, 'handler.unknown-tool'],
   [NOT_FOUND.resource, 'handler.resource-not-found'],
   [NOT_FOUND.prompt, 'handler.prompt-not-found'],
+  [NOT_FOUND.task, 'handler.task-not-found'],
 ])
 
 /** Of the codes that JSON-RPC 2.0 §5.1 and MCP 2026-07-28 define. */
@@ -115,7 +118,8 @@ export function sendPlainErrors(
 
 type Answered = Pick<Served, 'refused'> & { readonly vars: Pick<Served['vars'], 'message'> }
 
-function plainMessage(
+/** One message of a server, its error in fixed words. */
+export function plainMessage(
   message: JSONRPCMessage,
   answered: (id: string | number | undefined) => Answered | undefined,
 ): JSONRPCMessage {
@@ -140,6 +144,7 @@ const SCHEMAS = new Map<string, (request: Message) => boolean>([
   ['resources/read', isSpecType.ReadResourceRequest],
   ['prompts/list', isSpecType.ListPromptsRequest],
   ['prompts/get', isSpecType.GetPromptRequest],
+  ['completion/complete', isSpecType.CompleteRequest],
 ])
 
 function isSpecified(request: Message): boolean {

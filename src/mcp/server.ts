@@ -8,17 +8,22 @@ import {
   type ServerOptions,
 } from '@modelcontextprotocol/server'
 import { Denied } from '../errors.ts'
+import { TASKS_EXTENSION } from '../tasks-extension.ts' // optional: tasks
 import { REVISIONS } from './era.ts'
-import { LIST_METHODS, type ListParts, serveList } from './lists.ts'
-import { READ_METHODS, serveRead } from './reads.ts'
+import { LIST_METHODS, serveList } from './lists.ts'
+import { READ_METHODS, type ReadParts, serveRead } from './reads.ts'
 import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
 import { bindingOf } from './request-state.ts'
 import type { Served, ServedOf } from './served.ts'
+import { callAsTask, serveTasks } from './tasks/serve-tasks.ts' // optional: tasks
+import type { Tasks } from './tasks/tasks.ts' // optional: tasks
 import { callTool, type ToolCallParts } from './tool-call.ts'
 
-export interface ServerParts extends ToolCallParts, ListParts {
+export interface ServerParts extends ToolCallParts, ReadParts {
   readonly product: Implementation
   readonly instructions: string
+  /** Absent where a connection does what tasks are for. */ // optional: tasks
+  readonly tasks?: Tasks // optional: tasks
 }
 
 /** Lists differ by caller, so they are private; how long a client may keep them, ms. */
@@ -51,7 +56,8 @@ export function requestServer(parts: ServerParts, served: Served): Server | McpS
   const { era, message, operation } = served.vars
   const servedOf = (): Served => served
   // A reload changes lists. Only `subscriptions/listen` can say so; 2025 clients have no stream here.
-  const options = optionsOf(parts, { listChanged: era === 'modern' }, servedOf)
+  const isModern = era === 'modern'
+  const options = optionsOf(parts, { listChanged: isModern, subscribe: isModern }, servedOf)
   const definition = parts.definitions.tools.get(operation?.rule.name ?? '')
 
   if (message.method === 'tools/call' && definition?.headerSchema !== undefined) {
@@ -67,8 +73,27 @@ export function requestServer(parts: ServerParts, served: Served): Server | McpS
   return server
 }
 
+/**
+ * The SDK's server for a connection, which serves many messages. Whoever owns the connection sends what
+ * it says through `plainMessage`.
+ */
+export function connectionServer(
+  parts: ServerParts,
+  servedOf: ServedOf,
+  revisions: string[] = REVISIONS,
+): Server {
+  const options = optionsOf(parts, { listChanged: true }, servedOf)
+  const server = new Server(parts.product, { ...options, supportedProtocolVersions: revisions })
+  for (const method of [...LIST_METHODS, ...READ_METHODS, 'tools/call']) {
+    if (method === 'completion/complete' && !parts.definitions.complete) continue
+    serve(server, parts, method, servedOf)
+  }
+  return server
+}
+
 /** Answers one method. Those that are not here are the SDK's own, or unknown. */
 function serve(server: Server, parts: ServerParts, method: string, servedOf: ServedOf): void {
+  if (method.startsWith('tasks/')) serveTasks(server, parts, servedOf) // optional: tasks
   const list = LIST_METHODS.find((name) => name === method)
   const read = READ_METHODS.find((name) => name === method)
   if (list !== undefined) serveList(server, parts, list, servedOf)
@@ -89,17 +114,30 @@ async function callOf(parts: ServerParts, served: Served, ctx: ServerContext): P
   }
   if (operation.parsed.issues !== undefined) refused('handler.invalid-arguments')
   else if (asked instanceof Denied) refused(asked.reason)
+  const handle = await callAsTask(parts, definition.tool, operation, served, ctx) // optional: tasks
+  if (handle !== undefined) return handle // optional: tasks
   return callTool(parts, definition.tool, operation, served, ctx)
 }
 
 function optionsOf(
-  { instructions, states }: ServerParts,
-  list: { readonly listChanged: boolean },
+  parts: ServerParts,
+  {
+    listChanged,
+    subscribe = false,
+  }: { readonly listChanged: boolean; readonly subscribe?: boolean },
   servedOf: ServedOf,
 ): ServerOptions {
+  const { instructions, states, definitions } = parts
   return {
     ...OPTIONS,
-    capabilities: { logging: {}, tools: list, resources: list, prompts: list },
+    capabilities: {
+      logging: {},
+      ...(definitions.complete ? { completions: {} } : {}),
+      tools: { listChanged },
+      resources: { listChanged, subscribe },
+      prompts: { listChanged },
+      ...(parts.tasks && { extensions: { [TASKS_EXTENSION]: {} } }), // optional: tasks
+    },
     instructions,
     requestState: {
       async verify(state, ctx) {

@@ -1,27 +1,38 @@
 import { hash } from 'node:crypto'
 import {
   type CallToolResult,
+  type InputRequest,
   type InputRequiredResult,
   inputRequired,
   inputResponse,
+  isInputRequiredResult,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import type { Operation, Parsed } from '../context.ts'
-import { type Tool, ToolError } from '../define.ts'
+import type { Operation, Parsed, Principal } from '../context.ts'
+import { type Tool, type ToolContext, ToolError } from '../define.ts'
 import { Denied } from '../errors.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
 import type { Store } from '../stores/store.ts'
-import { CallEnded, type Calls, type Ending, type ReportFailure, type Result } from './calls.ts'
+import { mustBeAskable, untilAnswered } from './asking.ts'
+import { CallEnded, type Calls, type Ending, type Result } from './calls.ts'
+import type { Changes } from './changes.ts'
+import { faultOf, type ReportFailure, UnfitResult } from './code-faults.ts'
 import { type Notifier, notifier } from './notifier.ts'
 import { bindingOf, questionDigest, type RequestStates } from './request-state.ts'
+import type { ResourceChanges } from './resource-changes.ts'
+import { toolBody } from './sdk-body.ts'
+import { sdkRequest, signed } from './sdk-request.ts'
 import type { Served } from './served.ts'
+import { type Checked, resultOf, sdkResultOf } from './tool-result.ts'
 
 export interface ToolCallParts {
   readonly calls: Calls
   readonly store: Store
   readonly states: RequestStates
   readonly reportFailure: ReportFailure
+  readonly changes: Changes
+  readonly changesOf: (caller: Principal) => ResourceChanges
 }
 
 /** Thrown by `confirm` to end the first run of a tool: the question travels to the caller. */
@@ -47,11 +58,12 @@ export function callTool(
   parts: ToolCallParts,
   tool: Tool,
   operation: Operation,
-  { vars, policies, asked }: Served,
+  served: Served,
   ctx: ServerContext,
 ): Promise<Answer> {
   const { calls, store, states, reportFailure } = parts
-  const { identity, hold } = vars
+  const { vars, policies, asked } = served
+  const { identity, hold, outlives } = vars
   const { principal } = identity
   const { parsed } = operation
   if (parsed.issues !== undefined) {
@@ -59,39 +71,50 @@ export function callTool(
   }
   const input = parsed.value
   const notify = notifier(ctx.mcpReq, vars.isBehind)
+  const changed = parts.changesOf(principal)
 
-  async function confirm(question: string): Promise<boolean> {
-    if (operation.facts.era === 'legacy') {
-      throw new ToolError(
-        'This tool asks for confirmation, which needs a client of MCP 2026-07-28 or later.',
-      )
+  async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
+    mustBeAskable(served)
+    if (served.ask !== undefined) {
+      return isAgreed(await served.ask({ [CONFIRM]: elicitation(question) }, ctx, signal)) === true
     }
-    const response = inputResponse(ctx.mcpReq.inputResponses, CONFIRM)
-    if (asked !== questionDigest(question) || response.kind !== 'elicit') {
-      throw new Question(question)
-    }
-    return response.action === 'accept' && response.content?.[CONFIRM] === true
+    const agreed = isAgreed(ctx.mcpReq.inputResponses)
+    if (asked !== questionDigest(question) || agreed === undefined) throw new Question(question)
+    return agreed
   }
 
-  async function work(signal: AbortSignal): Promise<Output> {
+  async function work(signal: AbortSignal): Promise<Checked<Answer>> {
     if (asked instanceof Denied) throw asked
-    const output = await tool.run(input, {
+    const context: ToolContext = {
       principal,
       signal,
       progress: notify.progress,
       log: notify.log,
-      confirm,
+      confirm: (question) => confirm(question, signal),
       store: ownerStore(store, ownerSpace(principal)),
-    })
-    return outputOf(tool, output, policies.resultBytes)
+      resourceUpdated: changed.resourceUpdated,
+      resourceListChanged: changed.resourceListChanged,
+    }
+    const body = toolBody(tool)
+    if (body === undefined) {
+      return resultOf(tool, await tool.run(input, context), policies.resultBytes)
+    }
+    const request = sdkRequest(parts.changes, served, operation, ctx)
+    const answer = await untilAnswered(served, ctx, signal, request, (again) =>
+      body.answer(input, context, again),
+    )
+    return sdkResultOf(answer, policies.resultBytes)
   }
 
-  async function conclude(result: Result<Output>): Promise<[Answer, Ending]> {
+  async function conclude(result: Result<Checked<Answer>>): Promise<[Answer, Ending]> {
     await notify.flush()
+    changed.flush()
     if ('value' in result) {
-      const { text, structuredContent } = result.value
-      const content = [{ type: 'text' as const, text }]
-      return [{ content, structuredContent }, endingOf('ok', notify, text)]
+      const { answer, text } = result.value
+      if (isInputRequiredResult(answer)) {
+        return [await signed(states, served, operation, answer), endingOf('asked', notify)]
+      }
+      return [answer, endingOf(answer.isError === true ? 'failed' : 'ok', notify, text)]
     }
     const { error } = result
     if (error instanceof Question) {
@@ -100,47 +123,38 @@ export function callTool(
     }
     const outcome = error instanceof CallEnded ? error.end : 'failed'
     if (!(error instanceof CallEnded || error instanceof ToolError)) {
-      reportFailure(operation.facts, error)
+      reportFailure(operation.facts, faultOf(error), error)
     }
     return [failure(errorText(error, operation)), endingOf(outcome, notify)]
   }
 
-  return calls.run(operation, { signal: ctx.mcpReq.signal, hold }, work, conclude)
+  return calls.run(operation, { signal: ctx.mcpReq.signal, hold, outlives }, work, conclude)
 }
 
 const CONFIRM = 'confirm'
-
-interface Output {
-  readonly text: string
-  readonly structuredContent: Record<string, unknown>
-}
-
-/**
- * The result as its schema says and as JSON text: no cycle, no BigInt, within the bound. What is sent
- * is read back from that text, because a `toJSON` or a getter need not do the same twice.
- *
- * @throws {Error} otherwise; the author of the tool finds out in the log.
- */
-function outputOf(tool: Tool, output: unknown, maxBytes: number): Output {
-  const { success, data, error } = tool.output.safeParse(output)
-  if (!success) throw new TypeError('The result does not match the output schema', { cause: error })
-  const text = JSON.stringify(data)
-  if (Buffer.byteLength(text) > maxBytes) throw new ToolError('The result is too large.')
-  return { text, structuredContent: JSON.parse(text) }
-}
 
 function failure(text: string): CallToolResult {
   return { content: [{ type: 'text', text }], isError: true }
 }
 
-function ask(question: string, requestState: string): InputRequiredResult {
+/** @returns `undefined` when nothing was answered */
+function isAgreed(responses: Record<string, unknown> | undefined): boolean | undefined {
+  const response = inputResponse(responses, CONFIRM)
+  if (response.kind !== 'elicit') return undefined
+  return response.action === 'accept' && response.content?.[CONFIRM] === true
+}
+
+function elicitation(message: string): InputRequest {
   const requestedSchema = {
     type: 'object' as const,
     properties: { [CONFIRM]: { type: 'boolean' as const, title: 'Confirm' } },
     required: [CONFIRM],
   }
-  const elicit = inputRequired.elicit({ message: question, requestedSchema })
-  return inputRequired({ inputRequests: { [CONFIRM]: elicit }, requestState })
+  return inputRequired.elicit({ message, requestedSchema })
+}
+
+function ask(question: string, requestState: string): InputRequiredResult {
+  return inputRequired({ inputRequests: { [CONFIRM]: elicitation(question) }, requestState })
 }
 
 /** Issues that one answer names. A body can hold more mistakes than an answer should hold words. */
@@ -163,6 +177,7 @@ const MESSAGE_LENGTH = 1024
 function errorText(error: unknown, { facts, rule }: Operation): string {
   if (error instanceof ToolError) return error.message.slice(0, MESSAGE_LENGTH)
   const reference = `(reference ${facts.requestId})`
+  if (error instanceof UnfitResult && error.fault === 'too-large') return 'The result is too large.'
   if (error instanceof Denied) return `The server cannot do this now; call again ${reference}`
   if (!(error instanceof CallEnded)) return `The tool failed ${reference}`
   if (error.end === 'shut-down') return `The server is shutting down; call again ${reference}`

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { definePrompt } from '../define.ts'
-import { findReport, reportId } from '../resources/report.ts'
+import { completeReportId, findReport, reportId } from '../resources/report.ts'
 
 /** The names and terms inside come from documents, so the text tells the model that they are data. */
 export const summarizeReport = definePrompt({
@@ -23,4 +23,6 @@ export const summarizeReport = definePrompt({
       '```',
     ].join('\n')
   },
+
+  complete: completeReportId,
 })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
-import { defineResource, type OwnerStore } from '../define.ts'
+import { defineResource, type OwnerStore, type ReadContext } from '../define.ts'
 
 const TTL_SECONDS = 3600
 /** Reports share the owner's keys with whatever other tools keep. */
@@ -65,6 +65,26 @@ export function removeReport(store: OwnerStore, id: string): Promise<boolean> {
   return store.delete(KEY_PREFIX + id)
 }
 
+/** Where a report is read. */
+export function reportUri(id: string): string {
+  return `report://${id}`
+}
+
+async function reportIds(store: OwnerStore): Promise<string[]> {
+  const keys = await store.list()
+  return keys.filter((key) => key.startsWith(KEY_PREFIX)).map((key) => key.slice(KEY_PREFIX.length))
+}
+
+/** Ids of the caller's own reports, the newest first. */
+export async function completeReportId(
+  _argument: string,
+  value: string,
+  { store }: Pick<ReadContext, 'store'>,
+): Promise<string[]> {
+  const ids = await reportIds(store)
+  return ids.reverse().filter((id) => id.startsWith(value))
+}
+
 export const report = defineResource({
   uriTemplate: 'report://{id}',
   name: 'report',
@@ -79,10 +99,9 @@ export const report = defineResource({
   },
 
   async list({ store }) {
-    const keys = await store.list()
-    return keys
-      .filter((key) => key.startsWith(KEY_PREFIX))
-      .map((key) => key.slice(KEY_PREFIX.length))
-      .map((id) => ({ uri: `report://${id}`, title: `Report ${id}` }))
+    const ids = await reportIds(store)
+    return ids.map((id) => ({ uri: reportUri(id), title: `Report ${id}` }))
   },
+
+  complete: completeReportId,
 })

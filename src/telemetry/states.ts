@@ -13,12 +13,15 @@ export interface StateSources {
     readonly calls: Pick<Calls, 'running'>
     /** Absent where no issuer could be configured. */
     readonly keySets?: { states(): readonly KeySetState[] }
+    readonly store: { readonly shared?: { revokedAgeSeconds(): number } }
   }
   /** What is in force. */
   readonly live: {
     current(): {
       readonly policies: { readonly limits: Pick<LimitsPolicy, 'connections' | 'streams'> }
     }
+    /** ms since the epoch */
+    refusedSince(event: 'policy.reload' | 'keys.reload'): number | undefined
   }
   readonly records: { dropped(): number }
   readonly sink: { waiting(lane: Lane): number }
@@ -103,6 +106,26 @@ export function watchStates(registry: Registry, sources: StateSources): void {
     collect() {
       this.reset()
       this.inc(records.dropped())
+    },
+  })
+  new Gauge({
+    name: 'gatehouse_reload_refused_seconds',
+    help: 'For how long files say what is not in force, because it was refused; 0: they do not.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      for (const kind of ['policy', 'keys'] as const) {
+        const sinceMs = live.refusedSince(`${kind}.reload`)
+        this.set({ kind }, sinceMs === undefined ? 0 : (Date.now() - sinceMs) / 1000)
+      }
+    },
+  })
+  new Gauge({
+    name: 'gatehouse_revocations_age_seconds',
+    help: 'Since the revocations in the shared store were read; 0 without one.',
+    registers,
+    collect() {
+      this.set(lasting.store.shared?.revokedAgeSeconds() ?? 0)
     },
   })
   const keySets = (): readonly KeySetState[] => lasting.keySets?.states() ?? []

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { defineTool } from '../define.ts'
-import { findReport, removeReport, reportId } from '../resources/report.ts'
+import { findReport, removeReport, reportId, reportUri } from '../resources/report.ts'
 
 /**
  * An id that is unknown, expired or somebody else's gives `{ deleted: false }` and asks nobody: a
@@ -22,9 +22,14 @@ export const deleteReport = defineTool({
   }),
   longRunning: false,
 
-  async run({ id }, { confirm, store }) {
+  async run({ id }, { confirm, store, resourceUpdated, resourceListChanged }) {
     if ((await findReport(store, id)) === undefined) return { deleted: false }
     if (!(await confirm(`Delete report ${id}? This cannot be undone.`))) return { deleted: false }
-    return { deleted: await removeReport(store, id) }
+    const deleted = await removeReport(store, id)
+    if (deleted) {
+      resourceUpdated(reportUri(id))
+      resourceListChanged()
+    }
+    return { deleted }
   },
 })

@@ -60,8 +60,9 @@ export const processDocuments = defineTool({
     documents: z.array(documentFacts).max(200).describe('One entry for each document, in order.'),
   }),
   longRunning: true,
+  task: 'optional', // optional: tasks
 
-  async run({ documents }, { signal, progress, log, store }) {
+  async run({ documents }, { signal, progress, log, store, resourceListChanged }) {
     const total = documents.length
     const results: DocumentFacts[] = []
     for (const [done, document] of documents.entries()) {
@@ -74,6 +75,7 @@ export const processDocuments = defineTool({
       await sleep(REST_MS, undefined, { signal })
     }
     const id = await keepReport(store, results)
+    resourceListChanged()
     progress(total, total, 'Processing complete!')
     log('info', 'Processing complete!')
     return { reportId: id, documents: results }

@@ -8,6 +8,7 @@ import { createAuditTrail } from '../../src/audit/audit-trail.ts'
 import type { AuditEvent, AuditTrail } from '../../src/audit/trail.ts'
 import { generateKey } from '../../src/auth/api-key.ts'
 import { clientAddress } from '../../src/client-address.ts'
+import type { Clock } from '../../src/clock.ts'
 import { loadConfig } from '../../src/config.ts'
 import type { Catalog } from '../../src/define.ts'
 import { drain } from '../../src/drain.ts'
@@ -34,6 +35,8 @@ export interface EndpointOptions {
   readonly access?: Partial<AccessEntry>
   readonly policies?: (policies: Policies) => Policies
   readonly store?: Store
+  /** Of sessions and of checks of what is open; that of the system when left out. */
+  readonly clock?: Clock
   /** Names of root secrets, the newest first. */
   readonly roots?: readonly string[]
 }
@@ -126,6 +129,7 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
       store,
       trail,
       telemetry: createTelemetry({ trustCallers: config.trustTraceContext }),
+      ...(options.clock !== undefined && { clock: options.clock }),
       logger: { fatal: log, error: log, warn: log, info: log, debug: log },
     },
     policies.http,
@@ -135,7 +139,15 @@ export async function startEndpoint(options: EndpointOptions = {}): Promise<Endp
   listener.serve(createApp(assembly.parts))
 
   const end = (drainSeconds: number): Promise<void> =>
-    drain({ listener, lasting, close: assembly.close, trail, drainSeconds, cause: 'signal' })
+    drain({
+      listener,
+      lasting,
+      close: assembly.close,
+      trail,
+      drainSeconds,
+      cause: 'signal',
+      forced: new Promise(() => {}),
+    })
   return {
     url,
     key: keys.keyOf,

@@ -58,7 +58,15 @@ async function servedFor(era: Era): Promise<{
   })
   const none = new Map()
   const rules = { tools: none, resources: none, prompts: none }
-  app.post('/mcp', endpoint.lasting.mcp.under({ rules, resultBytes: 1000, streamSeconds: 1 }))
+  app.post(
+    '/mcp',
+    endpoint.lasting.mcp.under({
+      rules,
+      resultBytes: 1000,
+      streamSeconds: 1,
+      tasks: { ttlSeconds: 60, perPrincipal: 1 },
+    }),
+  )
   const incoming = new IncomingMessage(new Socket())
   const env = { incoming, outgoing: new ServerResponse(incoming) }
   const response = await app.request('/mcp', { method: 'POST', headers: HEADERS }, env)

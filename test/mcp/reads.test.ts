@@ -67,6 +67,7 @@ describe.each(ERAS)('threat: reports of others, %s era', (era) => {
         uri: `report://${id}`,
         title: `Report ${id}`,
         name: 'report',
+        description: expect.stringContaining('process_documents'),
         mimeType: 'application/json',
       },
     ])

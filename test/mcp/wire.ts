@@ -46,7 +46,7 @@ export async function send(
 
 /** The same, but resolves with the headers: the body is still to come. */
 export function open(
-  endpoint: Endpoint,
+  endpoint: Pick<Endpoint, 'url' | 'key'>,
   message: unknown,
   { era = 'modern', subject, headers = {}, method = 'POST', signal }: SendOptions = {},
 ): Promise<Response> {

@@ -33,7 +33,10 @@ export function postureOf({ config, policies, rules }: Startable): Posture {
     ],
     'who can authenticate': whoCan(config.anonymous, config.apiKeysFile !== undefined, auth),
     'what anyone with the base scope may use': anyone(rules, auth.baseScope),
-    protocol: [`2025 revisions: ${http.protocol.legacy}`, `HTTP+SSE: ${http.protocol.httpSse}`],
+    protocol: [
+      `2025 revisions: ${http.protocol.legacy}`,
+      `HTTP+SSE: ${http.protocol.httpSse}`, // optional: legacy-sse
+    ],
     limits: [
       `${limits.connections} connections, ${limits.streams} streams, ${limits.address.connections} connections an address`,
       `${limits.address.requestsPerMinute} requests a minute an address, ${limits.principal.requestsPerMinute} a principal`,

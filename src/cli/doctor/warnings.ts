@@ -4,6 +4,7 @@ import type { Catalog } from '../../define.ts'
 import { isLoopbackAddress } from '../../networks.ts'
 import { keyWarnings } from './key-warnings.ts' // optional: api-key
 import { rulesOf } from './posture.ts'
+import { sseWarnings } from './sse-warnings.ts' // optional: legacy-sse
 import type { Startable } from './start-checks.ts'
 
 export type Severity = 'high' | 'medium' | 'low'
@@ -32,6 +33,7 @@ export function warningsOf(
     ...issuerWarnings(started),
     ...accessWarnings(started, catalog),
     ...policyWarnings(started),
+    ...sseWarnings(started), // optional: legacy-sse
   ]
   return RANK.flatMap((severity) => found.filter((warning) => warning.severity === severity))
 }
@@ -191,14 +193,6 @@ function* policyWarnings({ config, policies }: Startable): Generator<Warning> {
       'audit.yaml onSinkFailure',
       'tools run unaudited while the trail cannot be written',
       'refuse',
-    )
-  }
-  if (http.protocol.httpSse) {
-    yield* warning(
-      'low',
-      'http.yaml protocol.httpSse',
-      'the transport of 2024-11-05 is deprecated',
-      'docs/migrate-from-sse.md',
     )
   }
   const plain = http.origins.filter(({ value }) => value.startsWith('http:'))

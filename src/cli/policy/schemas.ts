@@ -1,11 +1,6 @@
 import { z } from 'zod'
-import {
-  accessPolicy,
-  auditPolicy,
-  authPolicy,
-  httpPolicy,
-  limitsPolicy,
-} from '../../policy-schemas.ts'
+import { httpPolicy } from '../../policy-http.ts'
+import { accessPolicy, auditPolicy, authPolicy, limitsPolicy } from '../../policy-schemas.ts'
 
 /**
  * JSON Schemas of the policy files, so that editors complete and check them. They say less than the
