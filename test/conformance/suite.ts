@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 
-/** What the conformance suite found of the terminal client, scenario by scenario. */
+/** What the conformance suite found, scenario by scenario. */
 export interface Outcome {
   readonly scenario: string
   readonly passed: number
@@ -23,18 +23,29 @@ const require = createRequire(import.meta.url)
 const PACKAGE = dirname(require.resolve('@modelcontextprotocol/conformance/package.json'))
 const COMMAND = 'node test/conformance/client.ts'
 
-const requirementsSchema = z.object({ client: z.array(z.string()) })
+const requirementsSchema = z.object({ client: z.array(z.string()), server: z.array(z.string()) })
 
-/** The scenarios that the revision requires of a client. */
-export function requiredOf(revision: Revision): readonly string[] {
+/** The scenarios that the revision requires of a client or server. */
+export function requiredOf(
+  revision: Revision,
+  side: 'client' | 'server' = 'client',
+): readonly string[] {
   const text = readFileSync(join(PACKAGE, `requirements/${revision}.yaml`), 'utf8')
-  return requirementsSchema.parse(parse(text)).client
+  return requirementsSchema.parse(parse(text))[side]
 }
 
-/** Runs all scenarios of the revision, several at a time. */
-export async function runSuite(revision: Revision): Promise<Outcome[]> {
-  const line = [join(PACKAGE, 'dist/index.js'), 'client', '--command', COMMAND]
-  const child = spawn(process.execPath, [...line, '--requirements', revision], {
+/** Runs all client scenarios of the revision, several at a time. */
+export function runSuite(revision: Revision): Promise<Outcome[]> {
+  const line = ['client', '--command', COMMAND, '--requirements', revision]
+  return outcomesOf(line, requiredOf(revision))
+}
+
+/** @param line of the program of the suite */
+export async function outcomesOf(
+  line: readonly string[],
+  requiredScenarios: readonly string[],
+): Promise<Outcome[]> {
+  const child = spawn(process.execPath, [join(PACKAGE, 'dist/index.js'), ...line], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'] },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -46,7 +57,7 @@ export async function runSuite(revision: Revision): Promise<Outcome[]> {
     })
   }
   await once(child, 'close')
-  const required = new Set(requiredOf(revision))
+  const required = new Set(requiredScenarios)
   return [...output.matchAll(/^[✓✗] (\S+): (\d+) passed, (\d+) failed/gm)].map(
     ([, scenario = '', passed, failed]) => ({
       scenario,
