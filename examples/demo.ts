@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { styleText } from 'node:util'
+import { type DevelopmentServer, startServer, stopServer } from './development-server.ts'
 import { isRecord, printableLines, table } from './format.ts'
 
 /**
@@ -13,15 +14,7 @@ import { isRecord, printableLines, table } from './format.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const FILES = 'examples/documents/*.md'
-const START_MS = 15_000
-const STOP_MS = 15_000
 const EXCERPT_LINES = 10
-
-interface Server {
-  readonly process: ChildProcess
-  readonly url: string
-  readonly key: string
-}
 
 async function demo(folder: string, children: ChildProcess[]): Promise<void> {
   const auditFile = join(folder, 'audit.jsonl')
@@ -40,7 +33,7 @@ async function demo(folder: string, children: ChildProcess[]): Promise<void> {
   const report = await runClient(server, ['read', `report://${id}`], children)
   print(excerpt(report))
 
-  await stop(server.process)
+  await stopServer(server)
   heading('The audit trail', 'who did what, each record chained to the one before by its MAC')
   print(table(auditRows(readFileSync(auditFile, 'utf8'))))
 }
@@ -53,39 +46,6 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Starts the server and waits until it has said where it listens and which key it made. */
-async function startServer(auditFile: string, children: ChildProcess[]): Promise<Server> {
-  const child = spawn(process.execPath, ['src/main.ts'], {
-    cwd: ROOT,
-    env: {
-      PATH: process.env['PATH'],
-      NODE_ENV: 'development',
-      PORT: '0',
-      ADMIN_PORT: '0',
-      MCP_AUDIT_FILE: auditFile,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.push(child)
-  const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
-  try {
-    let said = ''
-    for await (const chunk of child.stderr
-      .setEncoding('utf8')
-      .iterator({ destroyOnReturn: false })) {
-      said += chunk
-      const url = /Gatehouse listens on (http:\/\/\S+)/.exec(said)?.[1]
-      const key = /--key (mcpk_\S+)\s/.exec(said)?.[1]
-      if (url === undefined || key === undefined) continue
-      child.stderr.resume()
-      return { process: child, url, key }
-    }
-    throw new Error(`The server did not start. It said:\n${said}`)
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
 /**
  * Runs the terminal client; its progress and log lines go straight to the terminal.
  *
@@ -94,7 +54,7 @@ async function startServer(auditFile: string, children: ChildProcess[]): Promise
  * @throws {Error} when it does not end well
  */
 async function runClient(
-  { url, key }: Server,
+  { url, key }: DevelopmentServer,
   line: readonly string[],
   children: ChildProcess[],
   onText: (text: string) => void = () => {},
@@ -113,15 +73,6 @@ async function runClient(
   await once(child, 'close')
   if (child.exitCode !== 0) throw new Error(`The client ended with ${child.exitCode}`)
   return output
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-  const ended = once(child, 'close')
-  child.kill('SIGTERM')
-  await ended
-  clearTimeout(timer)
-  if (child.exitCode !== 0) throw new Error('The server did not stop as it should')
 }
 
 function excerpt(text: string): string {

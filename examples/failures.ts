@@ -40,7 +40,7 @@ export interface Exchange {
 export function explain(error: unknown, exchange: Exchange, options: Arguments): Failure {
   if (error instanceof Failed) return error.failure
   const { response, login } = exchange
-  const { url, timeoutMs } = options
+  const { url, timeoutMs, era } = options
   if (response !== undefined && !response.ok) {
     const failure = explainStatus(response, options.key, login)
     if (failure !== undefined) return failure
@@ -55,6 +55,7 @@ export function explain(error: unknown, exchange: Exchange, options: Arguments):
       hint: 'Allow more with --timeout SECONDS.',
     }
   }
+  const asked = era === 'auto' ? '' : ' Does the server speak the revision that --era asks for?'
   if (response === undefined) {
     return {
       exitCode: EXIT.unreachable,
@@ -65,7 +66,7 @@ export function explain(error: unknown, exchange: Exchange, options: Arguments):
   return {
     exitCode: EXIT.unreachable,
     text: `No usable answer from ${url.href} (HTTP ${response.status}${reference(response)}).`,
-    hint: 'Is this the URL of an MCP endpoint? It usually ends with /mcp.',
+    hint: `Is this the URL of an MCP endpoint? It usually ends with /mcp.${asked}`,
   }
 }
 
@@ -135,10 +136,11 @@ function reference({ headers }: Response): string {
   return id === null ? '' : `, request ${id}`
 }
 
-/** `ECONNREFUSED` and the like: the innermost error that has a code. */
+/** `ECONNREFUSED` and the like: the innermost error that has a code. Those of the SDK say no more. */
 export function causeOf(error: unknown): string {
   let code = ''
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof SdkError) continue
     if ('code' in cause && typeof cause.code === 'string') code = `: ${cause.code}`
   }
   return code
