@@ -77,6 +77,7 @@ describe('contract: the way of a request', () => {
       'securityHeaders',
       'audit',
       'wireGuard',
+      'overload',
       'addressLimit',
       'hostGuard',
       'originGuard',
@@ -87,11 +88,17 @@ describe('contract: the way of a request', () => {
       'authenticate',
       'credentialWatch',
       'principalLimit',
+      'sessionGuard',
+      'connect', // GET
+      'connect', // DELETE
+      'open',
       'parseMessage',
+      'answer',
       'telemetry',
       'protocolGuard',
       'authorize',
       'callLimit',
+      'serve',
       'handle',
     ])
   })

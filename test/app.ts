@@ -5,15 +5,15 @@ import { Socket } from 'node:net'
 import { z } from 'zod'
 import { createApp } from '../src/app.ts'
 import { assemble } from '../src/assemble.ts'
-import { createAuditTrail } from '../src/audit/audit-trail.ts'
 import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
 import { ephemeralKey } from '../src/auth/ephemeral-key.ts'
 import type { Clock } from '../src/clock.ts'
-import { type Config, loadConfig } from '../src/config.ts'
+import { loadConfig } from '../src/config.ts'
 import type { Catalog } from '../src/define.ts'
 import { Denied } from '../src/errors.ts'
 import type { Holds } from '../src/holds.ts'
 import { lastingParts } from '../src/lasting.ts'
+import type { Shortage } from '../src/load.ts'
 import { createLogger } from '../src/log.ts'
 import { loadPolicies, type Policies } from '../src/policy.ts'
 import { prompts } from '../src/prompts/index.ts'
@@ -22,7 +22,8 @@ import { secretRing } from '../src/secrets.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { createTelemetry } from '../src/telemetry/telemetry.ts'
 import { tools } from '../src/tools/index.ts'
-import { CANARY_HEADERS, inspect } from './canaries.ts'
+import { inspectedTrail } from './audit/inspected-trail.ts'
+import { CANARY_HEADERS } from './canaries.ts'
 
 export const PUBLIC_URL = 'https://mcp.example.com/mcp'
 /** Where the listener would be. */
@@ -72,6 +73,8 @@ export interface TestAppOptions {
   /** Scopes of the test's key. */
   readonly scopes?: readonly string[]
   readonly trailReady?: () => boolean
+  /** What there is too little of; nothing when left out. */
+  readonly shortage?: () => Shortage | undefined
   /** Clock of the store, ms. */
   readonly now?: () => number
   /** Clock of everything else; that of the system when left out. */
@@ -137,12 +140,16 @@ export function testApp(options: TestAppOptions = {}): TestApp {
       ephemeralKey: config.anonymous || options.keyless ? undefined : record,
       ring: secretRing(config.secrets),
       store: memoryStore(options.now),
-      trail: recordingTrail(audited, inspectedTrail(config, policies), options, () =>
-        moment('at-decision'),
+      trail: recordingTrail(
+        audited,
+        inspectedTrail({ ring: secretRing(config.secrets), policy: policies.audit }),
+        options,
+        () => moment('at-decision'),
       ),
       telemetry: createTelemetry({ trustCallers: config.trustTraceContext }),
       logger: createLogger('silent'),
       ...(options.clock !== undefined && { clock: options.clock }),
+      ...(options.shortage !== undefined && { load: { shortage: options.shortage } }),
     },
     policies.http,
   )
@@ -274,25 +281,6 @@ function recordingTrail(
     ready,
     async close() {},
   }
-}
-
-/** Makes the records of what happens, for the sake of what must not be in them. */
-function inspectedTrail({ secrets }: Config, { audit }: Policies): AuditTrail {
-  return createAuditTrail({
-    ring: secretRing(secrets),
-    policy: audit,
-    product: { name: 'gatehouse', version: '0.0.0' },
-    sink: {
-      hasRoom: () => true,
-      async append(_lane, line) {
-        inspect(line)
-        return true
-      },
-      broken: () => false,
-      async close() {},
-    },
-    clock: { now: () => 0, after: () => () => undefined },
-  })
 }
 
 /** A modern `tools/call` of `echo`. */

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { temporaryFolder } from './audit/pipe.ts'
 import {
   inspectDevelopmentLog,
   leaksIn,
@@ -71,6 +74,30 @@ describe('threat: a record with a secret, everybody who reads the log has it', (
     server.child[stream]?.emit('data', '{"msg":"canary-planted"}\n')
     await server.stop()
     expect(takeLeaks()).toEqual([expect.stringContaining('canary-planted')])
+  })
+
+  it.each(['audit.jsonl', 'audit.jsonl.1'])('is found when a server ends, in %s', async (name) => {
+    using folder = temporaryFolder()
+    const server = await startServer({ env: { MCP_AUDIT_FILE: join(folder.path, 'audit.jsonl') } })
+    appendFileSync(join(folder.path, name), 'canary-planted\n')
+    await server.stop()
+    expect(takeLeaks()).toEqual([expect.stringContaining('canary-planted')])
+  })
+
+  it('is one that nobody has looked for, when the file is gone', async () => {
+    const folder = temporaryFolder()
+    const server = await startServer({ env: { MCP_AUDIT_FILE: join(folder.path, 'audit.jsonl') } })
+    folder[Symbol.dispose]()
+    await server.stop()
+    expect(takeLeaks()).toEqual(['the trail of a server was not looked through'])
+  })
+
+  it('is a record that does not follow its schema', async () => {
+    const server = await startServer()
+    const record = server.stdout().split('\n')[0]?.replace('"unmapped":{', '"unmapped":{"a":1,')
+    server.child.stdout?.emit('data', `${record}\n`)
+    await server.stop()
+    expect(takeLeaks()).toEqual(['server.start unmapped: unrecognized_keys a'])
   })
 
   it('finds nothing in what a server writes about a call full of secrets', async () => {

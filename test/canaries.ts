@@ -101,6 +101,11 @@ export function inspectDevelopmentLog(log: string): void {
   inspect(told)
 }
 
+/** What a server has written is gone, and nobody has looked through it. */
+export function miss(what: string): void {
+  leaks.push(`${what} was not looked through`)
+}
+
 /** @returns the leaks since the last time */
 export function takeLeaks(): readonly string[] {
   return leaks.splice(0)

@@ -120,7 +120,8 @@ describe('contract: a refusal is found by its name', () => {
 describe('threat: Trojan Source, a reviewer reads other code than the one that runs', () => {
   // CVE-2021-42574 (bidirectional controls), and hidden text in files that models read.
   it('finds no invisible or bidirectional character in any file', () => {
-    const found = files.flatMap((path) =>
+    const texts = files.filter((path) => !path.endsWith('.png'))
+    const found = texts.flatMap((path) =>
       textOf(path)
         .split('\n')
         .flatMap((line, index) => (INVISIBLE.test(line) ? [`${path}:${index + 1}`] : [])),

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
+import type { AuditEvent } from '../src/audit/trail.ts'
 import { clientAddress } from '../src/client-address.ts'
 import { defineResource, defineTool } from '../src/define.ts'
 import { DENIALS, Denied, type DenyReason, PROTOCOL_ERRORS } from '../src/errors.ts'
@@ -19,12 +19,21 @@ import {
   toolCall,
   type WireHeaders,
 } from './app.ts'
+import { recordingTrail } from './audit/inspected-trail.ts'
 import { temporaryFolder } from './audit/pipe.ts'
 import { jws, type Members, signingKey, startIssuer } from './identity/issuer.ts' // optional: oauth
 import { proofOf, thumbprint } from './identity/proof.ts' // optional: dpop
 import { type EndpointOptions, startEndpoint } from './mcp/endpoint.ts'
+import {
+  begin,
+  initialize,
+  message as legacyRequest,
+  stream,
+  withSessions,
+} from './mcp/sessions/peer.ts'
 import { call, open, send } from './mcp/wire.ts'
 import { connect } from './raw-http.ts'
+import { startHost } from './stdio/host.ts'
 import { head, post } from './wire.ts'
 
 type Events = readonly AuditEvent[]
@@ -119,13 +128,7 @@ function onWire(bytes: string, options: EndpointOptions = {}): Produce {
 function notReady(drains: boolean): Produce {
   return async () => {
     const audited: AuditEvent[] = []
-    const trail: AuditTrail = {
-      write: (event) => audited.push(event),
-      commit: async (event) => void audited.push(event),
-      digest: () => ({ hmac: '', bytes: 0 }),
-      ready: () => true,
-      close: async () => {},
-    }
+    const trail = recordingTrail(audited)
     const { server, drain } = publicListener({
       trail,
       limits: loadPolicies('policies', 'development').limits,
@@ -307,6 +310,8 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
     inApp({}, { commitFails: () => JSON.parse('a bug') }),
     REQUEST, // What fails is the record of the decision.
   ],
+  'overload.event-loop': [inApp({}, { shortage: () => 'event-loop' }), REQUEST],
+  'overload.memory': [inApp({}, { shortage: () => 'memory' }), REQUEST],
   'audit.sink-broken': [inApp({}, { trailReady: () => false }), REQUEST],
   'store.unavailable': [atEndpoint(storeAway(), (at) => send(at, call('modern', 'echo'))), REQUEST],
   'listen.malformed': [onWire('EVIL /mcp HTTP/1.1\r\n\r\n'), REQUEST],
@@ -364,6 +369,53 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
   'authenticate.introspection-unavailable': [introspectionUnavailable, AUTHN], // optional: introspection
   'principal-limit.rate': [inApp({}, ofPrincipal({ requestsPerMinute: 1 }), {}), THROTTLE],
   'principal-limit.concurrency': [inApp({}, ofPrincipal({ concurrentCalls: 1 }), {}), THROTTLE],
+  'session-guard.missing': [
+    atEndpoint(withSessions(), (at) => stream(at, legacyRequest('tools/list'))),
+    REQUEST,
+  ],
+  'session-guard.not-found': [
+    atEndpoint(withSessions(), (at) =>
+      stream(at, '', { method: 'GET', headers: { 'mcp-session-id': ID } }),
+    ),
+    REQUEST,
+  ],
+  'session-guard.initialized': [
+    atEndpoint(withSessions(), async (at) => (await begin(at)).post(initialize())),
+    REQUEST,
+  ],
+  'session-guard.duplicate-id': [
+    atEndpoint(withSessions({ catalog: { tools: [slow] } }), async (at) => {
+      const { post } = await begin(at)
+      const hanging = legacyRequest('tools/call', { name: 'slow' })
+      await post(hanging)
+      await post(hanging)
+    }),
+    ENDED,
+  ],
+  'session-guard.unasked': [
+    atEndpoint(withSessions(), async (at) =>
+      (await begin(at)).post({ jsonrpc: '2.0', id: 0, result: {} }),
+    ),
+    REQUEST,
+  ],
+  'session-guard.unknown-method': [
+    atEndpoint(withSessions(), async (at) => (await begin(at)).post(legacyRequest('tools/none'))),
+    REQUEST,
+  ],
+  'session-guard.per-principal': [
+    atEndpoint(withSessions({ sessions: { perPrincipal: 1 } }), async (at) => {
+      await begin(at)
+      await stream(at, initialize())
+    }),
+    THROTTLE,
+  ],
+  'session-guard.total': [
+    atEndpoint(withSessions({ sessions: { total: 1 } }), async (at) => {
+      await begin(at)
+      await stream(at, initialize())
+    }),
+    REQUEST,
+  ],
   'parse-message.media-type': [inApp(withHeaders({ 'content-type': 'text/plain' })), REQUEST],
   'parse-message.encoding': [inApp(withHeaders({ 'content-encoding': 'gzip' })), REQUEST],
   'parse-message.too-large': [inApp(withBody(' '.repeat(1_048_577))), REQUEST],
@@ -434,6 +486,25 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
         }),
       ),
     ),
+    REQUEST,
+  ],
+  'stdio.unasked': [
+    async () => {
+      await using host = await startHost()
+      host.send({ jsonrpc: '2.0', id: 1, result: {} })
+      await until(() => host.audited.some(({ event }) => event === 'request'))
+      return [...host.audited]
+    },
+    REQUEST,
+  ],
+  'stdio.duplicate-id': [
+    async () => {
+      await using host = await startHost({ catalog: { tools: [slow] } })
+      host.send(toolCall('slow', {}))
+      host.send(toolCall('slow', {}))
+      await until(() => host.audited.some(({ event }) => event === 'request'))
+      return host.audited.filter(({ event }) => event === 'request')
+    },
     REQUEST,
   ],
   'handler.not-acceptable': [

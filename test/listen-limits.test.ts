@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Hono } from 'hono'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { AuditEvent, AuditTrail } from '../src/audit/trail.ts'
+import type { AuditEvent } from '../src/audit/trail.ts'
 import { clientAddress } from '../src/client-address.ts'
 import type { AppEnv } from '../src/context.ts'
 import { publicListener } from '../src/listen.ts'
 import { loadPolicies } from '../src/policy.ts'
+import { recordingTrail } from './audit/inspected-trail.ts'
 import { misbehavingAccess } from './misbehaving-tools.ts'
 import { connect, exchange, type RawConnection } from './raw-http.ts'
 import { type AuditRecord, callOf, type Server, startServer, stopServers } from './server.ts'
@@ -236,13 +237,7 @@ describe('contract: the listener is there before the app and while it drains', (
 
   async function listening() {
     const audited: AuditEvent[] = []
-    const trail: AuditTrail = {
-      write: (event) => audited.push(event),
-      commit: async (event) => void audited.push(event),
-      digest: () => ({ hmac: '', bytes: 0 }),
-      ready: () => true,
-      close: async () => {},
-    }
+    const trail = recordingTrail(audited)
     const listener = publicListener({
       trail,
       limits: loadPolicies('policies', 'development').limits,

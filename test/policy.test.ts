@@ -104,13 +104,11 @@ const BAD: readonly [string, Edit, string][] = [
     ['http.yaml', 'origins: []', 'origins: [{ value: "https://canary.example", why: "    " }]'],
     'http.yaml origins.0.why',
   ],
-  ['sessions', ['http.yaml', 'legacy: stateless', 'legacy: sessions'], 'http.yaml protocol.legacy'],
   [
     'another era',
     ['http.yaml', 'legacy: stateless', 'legacy: canary'],
     'http.yaml protocol.legacy',
   ],
-  ['HTTP+SSE', ['http.yaml', 'httpSse: false', 'httpSse: true'], 'http.yaml protocol.httpSse'],
   [
     'no, which is a text',
     ['http.yaml', 'httpSse: false', 'httpSse: no'],
@@ -353,14 +351,6 @@ describe('threat: a mistake in a policy allows more than its author meant', () =
     expect(message).toMatch(/^has an a/)
   })
 
-  it('names features that this version does not have as that', () => {
-    const messages = [
-      ...problemsOf(edited(['http.yaml', 'legacy: stateless', 'legacy: sessions'])),
-      ...problemsOf(edited(['http.yaml', 'httpSse: false', 'httpSse: true'])),
-    ].map(({ message }) => message.replace(/ \(line \d+\)$/, ''))
-    expect(messages).toEqual(Array(2).fill('not available in this version'))
-  })
-
   it('reports everything in all files at once, with lines', () => {
     const problems = problemsOf(
       edited(
@@ -431,6 +421,8 @@ describe('contract: policies', () => {
     ['two issuers', issuers({}, { issuer: 'https://other.example' })],
     ['a tolerance of 60 s', issuers({ clockToleranceSeconds: 60 })],
     ['no legacy clients', ['http.yaml', 'legacy: stateless', 'legacy: off']],
+    ['sessions of legacy clients', ['http.yaml', 'legacy: stateless', 'legacy: sessions']],
+    ['HTTP+SSE', ['http.yaml', 'httpSse: false', 'httpSse: true']],
     ['a timeout of an hour', echo('scopes: [], timeoutSeconds: 3600, why: "a test"')],
     ['one stream less than connections', limits('streams: 5000', 'streams: 5999')],
     ['refusal without the store', limits('insurance\n', 'refuse\n')],

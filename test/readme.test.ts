@@ -3,6 +3,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
   cpSync,
+  globSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,6 +18,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import type { Identity } from '../src/context.ts'
 import { denyList } from '../src/deny-list.ts'
 import { tools } from '../src/tools/index.ts'
+import { inspect } from './canaries.ts'
 import { spawnServer, startServer, stopServers } from './server.ts'
 import { ROOT, textOf } from './source-tree.ts'
 
@@ -41,6 +43,7 @@ beforeAll(() => {
 })
 afterAll(async () => {
   await Promise.all([stopServers(), ...[...running].map((child) => stop(child, 'SIGKILL'))])
+  for (const trail of globSync(join(copy, '*.jsonl'))) inspect(readFileSync(trail, 'utf8'))
   rmSync(copy, { recursive: true })
 })
 

@@ -29,14 +29,14 @@ export interface RedisOptions {
 }
 
 const MISSING = 'redis-server is not installed: apt-get install redis-server'
-const installed = spawnSync('redis-server', ['--version']).status === 0
+export const redisInstalled = spawnSync('redis-server', ['--version']).status === 0
 
 /**
  * A `describe` of tests that need a real Redis. Without one they fail by name in CI, and are skipped
  * elsewhere with the reason in their name.
  */
 export function describeRedis(name: string, tests: () => void): void {
-  if (installed) describe(name, tests)
+  if (redisInstalled) describe(name, tests)
   else if (process.env['CI'] === undefined) describe.skip(`${name} (${MISSING})`, tests)
   else
     describe(name, () => {

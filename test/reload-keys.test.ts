@@ -104,6 +104,9 @@ async function running(link?: (keysFile: string) => string) {
     inForce,
     create: () => command('create', '--name', 'b', '--scopes', 'mcp:use', '--days', '90'),
     text: () => readFileSync(keysFile, 'utf8'),
+    async readiness(): Promise<unknown> {
+      return (await fetch(`${server.adminUrl}/readyz`)).json()
+    },
     /** Puts another file in its place, as an editor of care does; without text, removes it. */
     replace(text: string | undefined): void {
       if (text === undefined) {
@@ -249,10 +252,16 @@ describe('threat: a key file that is half written or wrong, everybody is locked 
       expect([name, first.status, other.status]).toEqual([name, 200, 200])
     }
     expect(at.refusals().length).toBeGreaterThanOrEqual(broken.length)
+    expect(await at.readiness()).toMatchObject({
+      status: 'ok',
+      policies: 'ok',
+      keys: expect.stringMatching(/^refused since 20\d\d-/),
+    })
 
     at.replace(file(one, { ...two, revokedAt: new Date().toISOString() }))
     at.server.child.kill('SIGHUP')
     expect(await at.inForce('policy.reload')).toMatchObject({ status_code: 'applied' })
+    expect(await at.readiness()).toMatchObject({ status: 'ok', policies: 'ok', keys: 'ok' })
     expect((await at.call(second)).status).toBe(401)
     expect((await at.call(at.key)).status).toBe(200)
   })

@@ -1,4 +1,6 @@
 // optional: api-key
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { generateKey } from '../src/auth/api-key.ts'
 import { keyFile, reloadable } from './reload-target.ts'
@@ -54,5 +56,52 @@ describe('contract: what is watched', () => {
     await live.reload()
     expect(listener.serve).not.toHaveBeenCalled()
     expect(reloads()).toEqual([])
+  })
+})
+
+describe('threat: a file is broken for days, and what was revoked in it works on', () => {
+  const broken = (live: ReturnType<typeof reloadable>['live']): readonly boolean[] =>
+    (['policy.reload', 'keys.reload'] as const).map(
+      (event) => live.refusedSince(event) !== undefined,
+    )
+
+  it('is known since the first refusal, until the file is right', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const { key, live, write, afterTenSeconds } = reloadable()
+    expect(broken(live)).toEqual([false, false])
+    const since = Date.now()
+    write('{')
+    await afterTenSeconds()
+    vi.setSystemTime(since + 60_000)
+    write('[')
+    await afterTenSeconds()
+    expect(live.refusedSince('keys.reload')).toBe(since)
+    expect(broken(live)).toEqual([false, true])
+    write(keyFile(key))
+    await afterTenSeconds()
+    expect(broken(live)).toEqual([false, false])
+    vi.useRealTimers()
+  })
+
+  it('is the key file when the policies that were read are those in force', async () => {
+    const { live, write } = reloadable()
+    write('{')
+    await live.reload()
+    expect(broken(live)).toEqual([false, true])
+  })
+
+  it('stays known of policies while keys are read, until policies are right', async () => {
+    const { folder, live, write, afterTenSeconds } = reloadable()
+    const path = join(folder, 'access.yaml')
+    const good = readFileSync(path, 'utf8')
+    appendFileSync(path, 'unknown: 1\n')
+    await live.reload()
+    expect(broken(live)).toEqual([true, false])
+    write(keyFile(generateKey()))
+    await afterTenSeconds()
+    expect(broken(live)).toEqual([true, false])
+    writeFileSync(path, good)
+    await live.reload()
+    expect(broken(live)).toEqual([false, false])
   })
 })

@@ -17,6 +17,7 @@ import { resources } from '../src/resources/index.ts'
 import { secretRing } from '../src/secrets.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { tools } from '../src/tools/index.ts'
+import { recordingTrail } from './audit/inspected-trail.ts'
 import { testClock } from './clock.ts'
 import { daysFromNow } from './key-file.ts'
 import { ROOT } from './source-tree.ts'
@@ -57,13 +58,8 @@ export function reloadable(options: { readonly onRead?: (revoke: () => void) => 
   const policies = loadPolicies(folder, 'development')
   const clock = testClock()
   const events: AuditEvent[] = []
-  const trail = {
-    write: vi.fn((event: AuditEvent): void => void events.push(event)),
-    commit: async () => {},
-    digest: () => ({ hmac: '', bytes: 0 }),
-    ready: () => true,
-    close: async () => {},
-  }
+  const records = recordingTrail(events)
+  const trail = { ...records, write: vi.fn(records.write) }
   let reads = 0
   const lasting = lastingParts(
     {

@@ -200,6 +200,7 @@ describe('threat: a reload that goes wrong, the server runs with half of it or w
       'nobody could authenticate',
     ],
     ['changes the protocol', ['http.yaml', 'legacy: stateless', 'legacy: off'], 'needs a restart'],
+    ['bounds sessions anew', ['http.yaml', 'total: 1000', 'total: 10'], 'needs a restart'],
     [
       'changes connections',
       ['limits.yaml', 'connections: 6000', 'connections: 6001'],

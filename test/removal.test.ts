@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { inspect } from './canaries.ts'
 import { ROOT, repositoryFiles } from './source-tree.ts'
 
 /**
@@ -16,11 +17,15 @@ const FEATURES: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map(
   ['dpop', {}],
   ['introspection', {}],
   ['telemetry', {}],
+  ['stdio', {}],
+  ['legacy-sessions', {}],
+  ['legacy-sse', {}],
 ])
 
 /** Features that are built on another one, and go with it. */
 const INSIDE: ReadonlyMap<string, readonly string[]> = new Map([
   ['oauth', ['dpop', 'introspection']],
+  ['legacy-sessions', ['legacy-sse']],
 ])
 
 /** What a server needs to run, and what is built on it. Tests of a feature go with the feature. */
@@ -95,7 +100,9 @@ async function startAndStop(
       server.once('exit', (code) => resolve(code ?? -1))
     })
     server.kill('SIGTERM')
-    return await ended
+    const code = await ended
+    inspect(readFileSync(join(folder, 'audit.jsonl'), 'utf8'))
+    return code
   } finally {
     server.kill('SIGKILL')
   }

@@ -2,15 +2,17 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { CANARY_HEADERS, inspect, inspectDevelopmentLog, noteSettings } from './canaries.ts'
+import { basename, dirname, join } from 'node:path'
+import { CANARY_HEADERS, inspect, inspectDevelopmentLog, miss, noteSettings } from './canaries.ts'
 
 /** The server as operators run it: a process of its own, real sockets, the shipped policies. */
 
@@ -141,9 +143,20 @@ function inspectWritten(
   if (env['NODE_ENV'] === 'production') inspect(stderr)
   else inspectDevelopmentLog(stderr)
   const file = env['MCP_AUDIT_FILE']
-  if (file !== undefined && statSync(file, { throwIfNoEntry: false })?.isFile()) {
-    inspect(readFileSync(file, 'utf8'))
-  }
+  if (file === undefined || !HAS_STARTED.test(stderr)) return
+  const paths = filesOf(file)
+  if (paths.length === 0) miss('the trail of a server')
+  for (const path of paths) if (statSync(path).isFile()) inspect(readFileSync(path, 'utf8'))
+}
+
+const HAS_STARTED = /Gatehouse listens on|"Listening for calls"/
+
+/** A trail with those that were rotated away, which keep its name and add to it. */
+function filesOf(trail: string): readonly string[] {
+  const folder = dirname(trail)
+  if (!existsSync(folder)) return []
+  const names = readdirSync(folder).filter((name) => name.startsWith(basename(trail)))
+  return names.map((name) => join(folder, name))
 }
 
 /** Starts a server and waits until it listens. */

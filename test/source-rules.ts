@@ -92,7 +92,7 @@ const BANNED_NAMES: ReadonlyMap<string, string> = new Map([
 
 /** Folders and files of `src`, and what they must not import but for types. */
 const DIRECTIONS: readonly { from: RegExp; not: RegExp; why: string }[] = [
-  { from: /./, not: /^(main|stdio|cli\/[^/]+$)/, why: 'nothing imports an entry point' },
+  { from: /./, not: /^(main\.ts|stdio\.ts|cli\/[^/]+$)/, why: 'nothing imports an entry point' },
   { from: /^(?!cli\/)/, not: /^cli\//, why: 'the server does not import its commands' },
   {
     from: /^(?!main|run\.ts|stdio|cli\/|app\.ts|assemble\.ts|listen\.ts|reload\.ts|admin\/)/,

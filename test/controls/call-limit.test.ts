@@ -194,7 +194,7 @@ describe('threat: a stream that names a million resources, all of it stays in me
     params: { notifications, _meta: META },
   })
   const named = (count: number): object =>
-    listen({ resourceSubscriptions: Array.from({ length: count }, (_, id) => `report://${id}`) })
+    listen({ resourceSubscriptions: Array.from({ length: count }, (_, id) => `none://${id}`) })
   /** A message of exactly so many bytes. */
   const sized = (bytes: number): object => {
     const of = (text: string): object => listen({ resourceSubscriptions: [text] })
@@ -210,8 +210,12 @@ describe('threat: a stream that names a million resources, all of it stays in me
     ['one byte more', sized(16_385), 400],
   ])('answers a stream of %s', async (_name, body, status) => {
     const app = testApp()
-    const response = await app.send({ body })
-    if (status === 200) expect([response.status, response.reached]).toEqual([200, 1])
-    else expectRefused(app, response, 400, 'call-limit.subscriptions', { id: 1 })
+    if (status === 400) {
+      const response = await app.send({ body })
+      return expectRefused(app, response, 400, 'call-limit.subscriptions', { id: 1 })
+    }
+    const stream = await app.open({ body })
+    expect([stream.status, app.reached()]).toEqual([200, 1])
+    await stream.leave()
   })
 })

@@ -150,6 +150,30 @@ describe('threat: a lenient preflight, a page learns to send what it may not', (
     ])
   })
 
+  it.each([
+    ['stateless', false, 'POST'],
+    ['sessions', false, 'POST, GET, DELETE'],
+    ['stateless', true, 'POST, GET'],
+    ['sessions', true, 'POST, GET, DELETE'],
+  ] as const)(
+    'offers the methods of legacy %s and HTTP+SSE %s',
+    async (legacy, httpSse, methods) => {
+      const switched = testApp({
+        policies: (shipped) => ({
+          ...shipped,
+          http: {
+            ...shipped.http,
+            origins: [{ value: PAGE, why: 'the page of the test' }],
+            protocol: { legacy, httpSse },
+          },
+        }),
+      })
+      const { headers } = await switched.send(preflight())
+      switched.close()
+      expect(headers.get('access-control-allow-methods')).toBe(methods)
+    },
+  )
+
   it('never offers credentials mode or the private network', async () => {
     const response = await app.send(preflight({ 'access-control-request-private-network': 'true' }))
     expect(response.status).toBe(204)

@@ -128,6 +128,24 @@ describe('threat: an unusual method, it runs what only another one may, or echoe
     expect(response.bodyRead).toBe(false)
   })
 
+  it.each([
+    ['/mcp', 'GET, POST, DELETE', ['HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE']],
+    ['/sse', 'GET', ['HEAD', 'POST', 'DELETE', 'OPTIONS']],
+    ['/messages', 'POST', ['GET', 'HEAD', 'DELETE', 'OPTIONS']],
+  ])('refuses other methods than those of sessions on %s', async (target, allow, others) => {
+    const switched = testApp({
+      policies: (shipped) => ({
+        ...shipped,
+        http: { ...shipped.http, protocol: { legacy: 'sessions', httpSse: true } },
+      }),
+    })
+    for (const method of others) {
+      const { status, headers } = await switched.send({ method, target })
+      expect([status, headers.get('allow')]).toEqual([405, allow])
+    }
+    switched.close()
+  })
+
   it.each(['POST', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'])(
     'refuses %s on a document',
     async (method) => {

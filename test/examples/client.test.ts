@@ -292,6 +292,27 @@ describe('contract: the exit code says what happened', () => {
     expect(err).toContain('ECONNREFUSED')
   })
 
+  it('an address that cannot be called, in plain words', async () => {
+    const { code, err } = await runToEnd(['http://127.0.0.1:9/mcp', 'list']) // A port that fetch refuses.
+    expect(code).toBe(3)
+    expect(err).toBe(
+      'Cannot connect to http://127.0.0.1:9.\nIs the server running, and is the URL right?\n',
+    )
+  })
+
+  it.each([
+    ['auto', ''],
+    ['modern', ' Does the server speak the revision that --era asks for?'],
+    ['legacy', ' Does the server speak the revision that --era asks for?'],
+  ])('something that does not speak MCP, in plain words (%s)', async (era, asked) => {
+    await using server = await startToolServer({ status: 200 })
+    const { code, err } = await runToEnd([server.url, 'list', '--era', era])
+    expect(code).toBe(3)
+    expect(err).toBe(
+      `No usable answer from ${server.url} (HTTP 200).\nIs this the URL of an MCP endpoint? It usually ends with /mcp.${asked}\n`,
+    )
+  })
+
   it('a server that says nothing for too long', async () => {
     await using server = await startToolServer()
     const { code, err } = await runToEnd([server.url, 'call', 'hang', '--timeout', '0.2'])

@@ -1,9 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  globSync,
+  linkSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { inspect } from '../canaries.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'demo-test-'))
@@ -16,6 +25,7 @@ describe('contract: the demo runs the real server and the real client', () => {
       env: { PATH: process.env['PATH'], TMPDIR: folder },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    const kept = join(folder, 'kept.jsonl')
     let out = ''
     let err = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -23,8 +33,13 @@ describe('contract: the demo runs the real server and the real client', () => {
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       err += text
+      // The demo deletes its trail; a second name keeps it.
+      const [trail] = existsSync(kept) ? [] : globSync(join(folder, '*/audit.jsonl'))
+      if (trail !== undefined) linkSync(trail, kept)
     })
     await once(child, 'close')
+    inspect(readFileSync(kept, 'utf8'))
+    rmSync(kept)
 
     expect(child.exitCode, err).toBe(0)
     const documents = readdirSync(join(ROOT, 'examples/documents')).sort()

@@ -119,6 +119,8 @@ function configurationOf(options: AuthorizationServerOptions, keys: readonly Sig
       })),
     },
     clientDefaults: { id_token_signed_response_alg: algorithm },
+    // Pages of any origin may redeem their codes.
+    clientBasedCORS: () => true,
     scopes: ['openid', 'offline_access', ...SCOPES.split(' ')],
     findAccount: (_context: unknown, sub: string) => ({ accountId: sub, claims: () => ({ sub }) }),
     interactions: { url: (_context: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },

@@ -157,6 +157,9 @@ describe('contract: a token with the proof of its key', () => {
     })
     expect(answer.status).toBe(403)
     expect(answer.headers.get('dpop-nonce')).toMatch(/^[\w-]{43}$/)
+    expect(answer.headers.get('www-authenticate')).toMatch(
+      /^DPoP error="insufficient_scope", scope="mcp:use documents:process", resource_metadata="[^"]+", algs="ES256 [^"]+"$/,
+    )
   })
 
   it('is not asked of another issuer, nor of a key', async () => {
@@ -467,8 +470,8 @@ describe('threat: a token that is bound to nothing, or to something else', () =>
 })
 
 describe('threat: a proof made in advance, it is used when its maker is gone', () => {
-  it.each<[string, () => unknown]>([
-    ['no nonce', () => undefined],
+  it.each<[string, () => unknown, failed?: false]>([
+    ['no nonce', () => undefined, false],
     ['an old nonce', () => nonces.newest(Date.now() - 2 * SLOT_MS)],
     ['a nonce to come', () => nonces.newest(Date.now() + SLOT_MS + 5000)],
     [
@@ -477,7 +480,8 @@ describe('threat: a proof made in advance, it is used when its maker is gone', (
     ],
     ['a nonce of its own', () => CANARY],
     ['a list of nonces', () => [nonces.newest(Date.now())]],
-  ])('asks for a proof with its own nonce in place of one with %s', async (_name, nonceOf) => {
+  ])('asks for a proof with its own nonce in place of one with %s', async (...row) => {
+    const [, nonceOf, failed] = row
     const token = tokenOf()
     const proof = proofFor(token, { claims: { nonce: nonceOf() } })
     const answer = await send(token, proof)
@@ -488,9 +492,11 @@ describe('threat: a proof made in advance, it is used when its maker is gone', (
       `DPoP error="use_dpop_nonce", scope="mcp:use", resource_metadata="${metadata}", ${ALGS}`,
     )
     const records = await recordsOf(server, answer)
-    expect(records.map((record) => [eventOf(record), record.status_detail])).toEqual([
-      ['request', 'authenticate.dpop-nonce'],
-    ])
+    const reason = 'authenticate.dpop-nonce'
+    // A client that has not been told a nonce has not failed.
+    const failure = failed === false ? [] : [['authn.fail', reason, 'nonce']]
+    const said = records.map((one) => [eventOf(one), one.status_detail, one.status_code])
+    expect(said).toEqual([...failure, ['request', reason, '401']])
     const nonce = answer.headers.get('dpop-nonce') ?? ''
     expect(nonce).toMatch(/^[\w-]{43}$/)
     const next = await send(token, proofFor(token, { nonce }))

@@ -10,7 +10,7 @@ describe('contract: report://{id}', () => {
     const store = fakeStore()
     const id = await keepReport(store, DOCUMENTS)
     const text = await report.read({ id }, fakeContext({ store }))
-    expect(JSON.parse(text ?? '')).toEqual({
+    expect(JSON.parse(String(text))).toEqual({
       id,
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       documents: DOCUMENTS,

@@ -7,11 +7,20 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
   const registry = new Registry()
   let readiness: Readiness = { own: { audit: 'ok', drain: 'ok' }, shared: { store: 'memory' } }
   let dropped = 0
+  let refusedSince: number | undefined
+  let revokedAgeSeconds = 5
   let keySets = [{ issuer: 'https://a.example', usable: true, ageSeconds: 12 }]
   watchStates(registry, {
     readiness: () => readiness,
-    lasting: { calls: { running: () => 3 }, keySets: { states: () => keySets } },
-    live: { current: () => ({ policies: { limits: { connections: 60, streams: 50 } } }) },
+    lasting: {
+      calls: { running: () => 3 },
+      keySets: { states: () => keySets },
+      store: { shared: { revokedAgeSeconds: () => revokedAgeSeconds } },
+    },
+    live: {
+      current: () => ({ policies: { limits: { connections: 60, streams: 50 } } }),
+      refusedSince: (event) => (event === 'keys.reload' ? refusedSince : undefined),
+    },
     records: { dropped: () => dropped },
     sink: { waiting: (lane) => (lane === 'decision' ? 7 : 8) },
     server: { getConnections: (done) => done(null, 5) },
@@ -31,6 +40,9 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
       'gatehouse_audit_waiting_records{lane="decision"} 7',
       'gatehouse_audit_waiting_records{lane="bulk"} 8',
       'gatehouse_audit_dropped_records_total 0',
+      'gatehouse_reload_refused_seconds{kind="policy"} 0',
+      'gatehouse_reload_refused_seconds{kind="keys"} 0',
+      'gatehouse_revocations_age_seconds 5',
       'gatehouse_key_set_usable{issuer="https://a.example"} 1',
       'gatehouse_key_set_age_seconds{issuer="https://a.example"} 12',
     ])
@@ -39,6 +51,8 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
   it('is not, and names only issuers that are still trusted', async () => {
     readiness = { own: { audit: 'broken', drain: 'ok' }, shared: { store: 'unreachable' } }
     dropped = 4
+    refusedSince = Date.now() - 90_000
+    revokedAgeSeconds = 700
     keySets = [{ issuer: 'https://b.example', usable: false, ageSeconds: Number.POSITIVE_INFINITY }]
     expect(await lines()).toEqual(
       expect.arrayContaining([
@@ -46,6 +60,8 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
         'gatehouse_part_ok{part="drain"} 1',
         'gatehouse_part_ok{part="store"} 0',
         'gatehouse_audit_dropped_records_total 4',
+        expect.stringMatching(/^gatehouse_reload_refused_seconds\{kind="keys"\} 9\d(\.\d+)?$/),
+        'gatehouse_revocations_age_seconds 700',
         'gatehouse_key_set_usable{issuer="https://b.example"} 0',
         'gatehouse_key_set_age_seconds{issuer="https://b.example"} +Inf',
       ]),

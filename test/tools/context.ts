@@ -5,6 +5,8 @@ import type { OwnerStore, ToolContext } from '../../src/define.ts'
 export interface FakeContext extends ToolContext {
   readonly notifications: readonly Notification[]
   readonly questions: readonly string[]
+  /** URIs that it said have changed; `null` for the list of resources. */
+  readonly changed: readonly (string | null)[]
 }
 
 type Notification =
@@ -58,9 +60,11 @@ export interface FakeOptions {
 export function fakeContext(options: FakeOptions = {}): FakeContext {
   const notifications: Notification[] = []
   const questions: string[] = []
+  const changed: (string | null)[] = []
   return {
     notifications,
     questions,
+    changed,
     principal: PRINCIPAL,
     signal: options.signal ?? new AbortController().signal,
     store: options.store ?? fakeStore(),
@@ -79,6 +83,12 @@ export function fakeContext(options: FakeOptions = {}): FakeContext {
     async confirm(question) {
       questions.push(question)
       return options.agrees ?? false
+    },
+    resourceUpdated(uri) {
+      changed.push(uri)
+    },
+    resourceListChanged() {
+      changed.push(null)
     },
   }
 }
