@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { makeFork } from './fork.ts'
+import { makeFork, silence } from './fork.ts'
 import { load } from './load.ts'
 import { pinLoad, type ServerProcess, startServer } from './server-process.ts'
 
@@ -29,9 +29,18 @@ const LABELS: ReadonlyMap<string, string> = new Map([
   ['sdk-hoisted', 'b  SDK, 10 tools, schemas hoisted'],
   ['sdk-documented', 'c  SDK, 10 tools, as documented'],
   ['gatehouse-1', 'd  Gatehouse, 1 tool'],
+  ['gatehouse-silent', 'd  the same without audit trail'],
   ['gatehouse-10', 'd  Gatehouse, 10 tools'],
   ['gatehouse-50', 'd  Gatehouse, 50 tools'],
 ])
+
+/** With so many tools. */
+const FORKS = [
+  ['gatehouse-1', 1],
+  ['gatehouse-silent', 1],
+  ['gatehouse-10', 10],
+  ['gatehouse-50', 50],
+] as const
 
 interface Ratio {
   readonly label: string
@@ -54,6 +63,14 @@ const RATIOS: readonly Ratio[] = [
     by: 'cpuMs',
     target: 1.2,
     atMost: true,
+  },
+  {
+    label: 'CPU: without / with audit trail',
+    top: 'gatehouse-silent',
+    bottom: 'gatehouse-1',
+    by: 'cpuMs',
+    target: 0.9,
+    atMost: false,
   },
 ]
 
@@ -86,10 +103,11 @@ async function startAll(): Promise<void> {
   const hoisted = { ...env, BENCH_SCHEMAS: 'hoisted' }
   servers.set('sdk-hoisted', await startServer(sdk, { cwd: own, env: hoisted, pinned }))
   servers.set('sdk-documented', await startServer(sdk, { cwd: own, env, pinned }))
-  for (const tools of [1, 10, 50]) {
-    const cwd = join(folder, String(tools))
+  for (const [name, tools] of FORKS) {
+    const cwd = join(folder, name)
     mkdirSync(cwd)
     makeFork(cwd, tools)
+    if (name === 'gatehouse-silent') silence(cwd)
     const gatehouse = {
       ...env,
       NODE_ENV: 'development',
@@ -99,7 +117,7 @@ async function startAll(): Promise<void> {
     }
     const server = await startServer('src/main.ts', { cwd, env: gatehouse, pinned })
     if (server.key === undefined) throw new Error('the server printed no API key')
-    servers.set(`gatehouse-${tools}`, server)
+    servers.set(name, server)
   }
 }
 
