@@ -97,7 +97,7 @@ const FILES: ReadonlyMap<string, PageFile> = new Map([
   ['/icon.svg', page('icon', 'svg')],
   ...[
     ...['call', 'confirm', 'connection', 'dom', 'entrance', 'explain'],
-    ...['form', 'list', 'main', 'mcp', 'oauth', 'tools'],
+    ...['form', 'headers', 'list', 'main', 'mcp', 'oauth', 'tools'],
   ].map((name) => [`/${name}.js`, page(name, 'js')] as const),
   // Packages that are one or two plain modules, as they are.
   ['/vendor/oauth4webapi.js', packaged(import.meta.resolve('oauth4webapi'))],

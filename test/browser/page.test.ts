@@ -118,7 +118,7 @@ describeInChromium('contract: the browser example works with the server', (chrom
       await at.field('id').fill(id ?? '')
       await at.run()
       const dialog = at.page.getByRole('dialog', { name: 'Delete a report asks' })
-      await dialog.getByText(/[Dd]elete/).waitFor()
+      await dialog.getByText(/cannot be undone/).waitFor()
       await dialog.getByRole('checkbox', { name: 'Confirm' }).check()
       await dialog.getByRole('button', { name: answer }).click()
       await at.call.getByText('Done', { exact: true }).waitFor()
