@@ -96,7 +96,7 @@ export function lastingParts(options: LastingOptions, http: Policies['http']): L
       reportFailure,
       legacy: http.protocol.legacy,
       sessions: { http, slotsOf, holds, clock }, // optional: legacy-sessions
-      tasks: createTasks({ store, clock, holds, logger }), // optional: tasks
+      tasks: createTasks({ store, clock, logger }), // optional: tasks
       changes: changed,
       changesOf: resourceChanges(changed, catalog.resources),
       product: { name: product.name, version: product.version },

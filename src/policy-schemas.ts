@@ -164,7 +164,7 @@ export const limitsPolicy = section({
     concurrentCalls: between(1, 10_000),
     openStreams: between(1, 10_000),
   }),
-  tasks: section({ ttlSeconds: between(1, 86_400), perPrincipal: between(1, 1000) }),
+  tasks: section({ ttlSeconds: between(1, 86_400), perPrincipal: between(1, 100) }),
   onStoreFailure: z.enum(['insurance', 'refuse']),
 }).refine(({ streams, connections }) => streams < connections, {
   error: 'must be fewer than connections',

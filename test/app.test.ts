@@ -97,6 +97,7 @@ describe('contract: the way of a request', () => {
       'telemetry',
       'protocolGuard',
       'authorize',
+      'taskGuard',
       'callLimit',
       'serve',
       'handle',

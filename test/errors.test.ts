@@ -10,6 +10,7 @@ import { DENIALS, Denied, type DenyReason, PROTOCOL_ERRORS } from '../src/errors
 import { publicListener } from '../src/listen.ts'
 import { loadPolicies, type Policies } from '../src/policy.ts'
 import { memoryStore } from '../src/stores/memory.ts'
+import { TASKS_EXTENSION } from '../src/tasks-extension.ts' // optional: tasks
 import {
   META,
   PUBLIC_URL,
@@ -59,6 +60,12 @@ const message = (method: string, params: object = {}): object => ({
   method,
   params: { ...params, _meta: META },
 })
+const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities'
+const FOLLOWS = { ...META, [CAPABILITIES]: { extensions: { [TASKS_EXTENSION]: {} } } }
+const unknownTask = {
+  ...{ jsonrpc: '2.0', id: 1, method: 'tasks/get' },
+  params: { taskId: ID, _meta: FOLLOWS },
+}
 const legacyMessage = (method: string): object => ({ jsonrpc: '2.0', id: 1, method })
 const listen = message('subscriptions/listen', { notifications: {} })
 const bulk = toolCall('process_documents', {
@@ -439,6 +446,11 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
   'authorize.unknown-method': [inApp(withBody(message('no/such'))), REQUEST],
   'authorize.missing-scope': [inApp({}, { scopes: [] }), DENIED],
   'authorize.condition': [inApp(withBody(bulk)), DENIED],
+  // optional: tasks
+  'task-guard.missing-capability': [
+    inApp({ body: message('tasks/get', { taskId: ID }), headers: { 'mcp-name': ID } }),
+    REQUEST,
+  ],
   'call-limit.rate': [
     atEndpoint(
       { catalog: { tools: [quick] }, access: { callsPerMinutePerPrincipal: 1 } },
@@ -533,6 +545,8 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
     inApp(withBody(message('prompts/get', { name: 'no_such' }))),
     REQUEST,
   ],
+  // optional: tasks
+  'handler.task-not-found': [inApp({ body: unknownTask, headers: { 'mcp-name': ID } }), REQUEST],
   'handler.missing-capability': [
     atEndpoint({ catalog: { tools: [asking] } }, (at) => send(at, call('modern', 'asking'))),
     ENDED,

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { misbehavingAccess } from './misbehaving-tools.ts'
 import { connect, exchange, type RawAnswer, type RawConnection } from './raw-http.ts'
@@ -17,6 +18,7 @@ import {
   callWith,
   chunk,
   filled,
+  get,
   HOST,
   head,
   POST,
@@ -179,62 +181,114 @@ describe('threat: one request too many a minute, a limit counts wrongly when nob
   })
 })
 
-describe('threat: calls and streams at the same time, a slot is never given back', () => {
-  const entry = (options: ServerOptions): ServerOptions => ({
-    entry: 'test/misbehaving-server.ts',
-    ...options,
+describe('threat: one customer has millions of IPv6 addresses, each is another one to the limit', () => {
+  it('address.requestsPerMinute counts a /64', async () => {
+    const server = await startServer({
+      env: { MCP_TRUSTED_PROXIES: '127.0.0.0/8' },
+      policies: [limits('requestsPerMinute: 600', 'requestsPerMinute: 3')],
+    })
+    const statusOf = async (address: string): Promise<number | undefined> =>
+      (await one(server, get(`X-Forwarded-For: ${address}`, CLOSE)))?.status
+    expect(await statusOf('2001:db8:1:2::1')).toBe(404)
+    expect(await statusOf('2001:db8:1:2:ffff:ffff:ffff:ffff')).toBe(404)
+    expect(await statusOf('2001:db8:1:2:a::b')).toBe(404)
+    expect(await statusOf('2001:db8:1:2::4')).toBe(429)
+    expect(await statusOf('2001:db8:1:3::4')).toBe(404)
   })
+})
 
-  /** Opens a call that takes two seconds. */
-  function begin(server: Server, name = 'deaf'): RawConnection {
+describe('threat: calls at the same time, a slot is never given back', () => {
+  const entry = (...policies: readonly PolicyEdit[]): ServerOptions => ({
+    entry: 'test/misbehaving-server.ts',
+    policies: [misbehavingAccess, ...policies],
+  })
+  const TWO = limits('concurrentCalls: 32', 'concurrentCalls: 2')
+  const events = (server: Server, code: string): number =>
+    server.audited().filter(({ metadata }) => metadata.event_code === code).length
+
+  /** Begins a call on a connection of its own, and waits until it runs. */
+  async function begin(server: Server, name: string): Promise<RawConnection> {
+    const before = events(server, 'decision')
     const connection = connect(server)
-    connection.write(filled(callWith(callOf(name, { seconds: 2 })), server))
+    connection.write(filled(callWith(callOf(name, { seconds: 600 })), server))
+    await expect.poll(() => events(server, 'decision')).toBe(before + 1)
     return connection
   }
-  const running = (server: Server): number =>
-    server.audited().filter(({ metadata }) => metadata.event_code === 'decision').length
+  const short = (server: Server): Promise<Response> => server.call('patient', { seconds: 0 })
 
   it.each<[string, PolicyEdit, string]>([
-    ['principal.concurrentCalls', limits('concurrentCalls: 32', 'concurrentCalls: 2'), 'principal'],
+    ['principal.concurrentCalls', TWO, 'principal'],
     [
       'concurrentCallsPerPrincipal',
-      ['access.yaml', 'deaf: { scopes: []', 'deaf: { concurrentCallsPerPrincipal: 2, scopes: []'],
+      ['access.yaml', 'patient: { scop', 'patient: { concurrentCallsPerPrincipal: 2, scop'],
       'tool',
     ],
-  ])(
-    '%s: two, no third, and again when one has ended or its client has left',
-    async (_name, edit, policy) => {
-      const server = await startServer(entry({ policies: [misbehavingAccess, edit] }))
-      using first = begin(server)
-      using second = begin(server)
-      await expect.poll(() => running(server)).toBe(2)
-      const refused = await server.call('deaf', { seconds: 0 })
-      expect(refused.status).toBe(429)
-      expect(refused.headers.get('retry-after')).toBe('1')
-      expect(refused.headers.get('ratelimit-policy')).toBe(
-        `"${policy}";q=2;qu="concurrent-requests"`,
+  ])('%s: one, two, and no third', async (_name, edit, policy) => {
+    const server = await startServer(entry(edit))
+    using _first = await begin(server, 'patient')
+    expect(await statuses(2, () => short(server))).toEqual([200, 200])
+    using _second = await begin(server, 'patient')
+    const { status, headers } = await short(server)
+    expect(status).toBe(429)
+    expect(headers.get('retry-after')).toBe('1')
+    expect(headers.get('ratelimit-policy')).toBe(`"${policy}";q=2;qu="concurrent-requests"`)
+    expect(headers.get('ratelimit')).toBe(`"${policy}";r=0;t=1`)
+  })
+
+  async function leave(server: Server, name: string, how: (socket: Socket) => void): Promise<void> {
+    const connection = await begin(server, name)
+    const before = events(server, 'outcome')
+    how(connection.socket)
+    await expect.poll(() => events(server, 'outcome')).toBe(before + 1)
+  }
+
+  describe('principal.concurrentCalls is there for others again', () => {
+    let server: Server
+    beforeAll(async () => {
+      server = await startServer(
+        entry(
+          TWO,
+          [
+            'access.yaml',
+            'deaf: { scopes: [], timeoutSeconds: 600',
+            'deaf: { scopes: [], timeoutSeconds: 1',
+          ],
+          limits('result: { bytes: 4194304 }', 'result: { bytes: 1024 }'),
+          limits('headersMs: 8000', 'headersMs: 1000'),
+          limits('requestMs: 15000', 'requestMs: 1000'),
+        ),
       )
+    })
 
-      first.socket.destroy()
-      await expect.poll(() => statuses(1, () => server.call('deaf', { seconds: 0 }))).toEqual([200])
-      expect((await second.answer()).status).toBe(200)
-      const both = [server.call('deaf', { seconds: 1 }), server.call('deaf', { seconds: 1 })]
-      expect((await Promise.all(both)).map(({ status }) => status)).toEqual([200, 200])
-    },
-  )
+    const call = (name: string, args: object): Promise<string> =>
+      server.call(name, args).then((response) => response.text())
 
-  it('frees the slot of a call that ran out of time, though its tool does not stop', async () => {
-    const [file, from, to] = misbehavingAccess
-    const hasty: PolicyEdit = [
-      file,
-      from,
-      to.replaceAll('timeoutSeconds: 600', 'timeoutSeconds: 1'),
-    ]
-    const server = await startServer(
-      entry({ policies: [hasty, limits('concurrentCalls: 32', 'concurrentCalls: 1')] }),
-    )
-    const late = await server.call('deaf', { seconds: 30 })
-    expect(await late.text()).toContain('did not finish within 1 seconds')
-    expect(await statuses(3, () => server.call('echo', { text: 'x' }))).toEqual([200, 200, 200])
+    it.each<[string, () => Promise<unknown>]>([
+      ['is answered', () => call('echo', { text: 'x' })],
+      ['fails', () => call('failing', {})],
+      ['has a result that is too large', () => call('large', { bytes: 2000 })],
+      ['has arguments that do not parse', () => call('echo', { text: 1 })],
+      ['is of no tool', () => call('nothing', {})],
+      ['is no message', () => one(server, callWith('{', CLOSE))],
+      ['does not come in time', () => one(server, post('Content-Length: 100', CLOSE))],
+      ['runs out of time, though its tool goes on', () => call('deaf', { seconds: 600 })],
+      ['is left by its client', () => leave(server, 'patient', (socket) => socket.end())],
+      ['is reset', () => leave(server, 'patient', (socket) => socket.resetAndDestroy())],
+    ])('after a call that %s', async (_name, finish) => {
+      for (let round = 0; round < 2; round++) await finish()
+      await expect.poll(() => statuses(1, () => short(server))).toEqual([200])
+      const both = [await begin(server, 'patient'), await begin(server, 'patient')]
+      expect((await short(server)).status).toBe(429)
+      for (const { socket } of both) socket.destroy()
+      await expect.poll(() => statuses(1, () => short(server))).toEqual([200])
+    })
+  })
+
+  it('holds the slot of a call whose client has left while its tool goes on', async () => {
+    const server = await startServer(entry(TWO))
+    await leave(server, 'deaf', (socket) => socket.destroy())
+    expect(await statuses(2, () => short(server))).toEqual([200, 200])
+    await leave(server, 'deaf', (socket) => socket.destroy())
+    expect((await short(server)).status).toBe(429)
   })
 })

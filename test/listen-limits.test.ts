@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Hono } from 'hono'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { AuditEvent } from '../src/audit/trail.ts'
@@ -57,6 +58,27 @@ describe.concurrent('threat: slow clients, connections are held until none is le
       status_detail: 'listen.timeout',
       http_request: { url: { path } },
     })
+  })
+
+  it.each([
+    ['headers', 30],
+    ['a body', -30],
+  ])('serves a client that is slow with %s, but in time', async (_name, at) => {
+    using connection = connect(server)
+    const wire = filled(callWith(BODY, CLOSE), server)
+    connection.write(wire.slice(0, at))
+    await sleep(200)
+    connection.write(wire.slice(at))
+    expect(await connection.answer()).toMatchObject({ status: 200 })
+  })
+
+  it('serves the next request of a connection that was idle for a short time', async () => {
+    using connection = connect(server)
+    connection.write(filled(get(), server))
+    await connection.answer()
+    await sleep(200)
+    connection.write(filled(callWith(BODY), server))
+    expect(await connection.answer()).toMatchObject({ status: 200 })
   })
 
   it('is not kept open by headers that trickle in', async () => {
@@ -135,6 +157,30 @@ describe('threat: many connections, one address takes the places of all others',
     await first?.closed()
     for (const again of await openAndAsk(server, 1)) again.socket.destroy()
     for (const other of others) other.socket.destroy()
+  })
+
+  it.each<[string, (connection: RawConnection, server: Server) => unknown]>([
+    ['ended by its client', ({ socket }) => socket.end()],
+    ['reset by its client', ({ socket }) => socket.resetAndDestroy()],
+    ['answered for the last time', (one, server) => one.write(filled(get(CLOSE), server))],
+    ['refused', (one) => one.write('garbage\r\n\r\n')],
+    ['cut for its headers, which do not come', (one) => one.write('GET / HTTP/1.1\r\nA: ')],
+    ['cut because it is idle', () => undefined],
+  ])('address.connections has room again for each that was %s', async (_name, end) => {
+    const short = [
+      ['limits.yaml', 'headersMs: 8000', 'headersMs: 1000'],
+      ['limits.yaml', 'requestMs: 15000', 'requestMs: 1000'],
+      ['limits.yaml', 'keepAliveMs: 5000', 'keepAliveMs: 1000'],
+    ] as const
+    const server = await startServer({ policies: [...limits, ...short] })
+    for (let round = 0; round < 2; round++) {
+      const all = await openAndAsk(server, 3)
+      for (const one of all) end(one, server)
+      await Promise.all(all.map((one) => one.closed()))
+    }
+    const again = await openAndAsk(server, 3)
+    expect(await exchange(server, filled(get(CLOSE), server))).toEqual([])
+    for (const { socket } of again) socket.destroy()
   })
 
   it('counts connections of trusted proxies only in total', async () => {

@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as yieldToLoop } from 'node:timers/promises'
 import { z } from 'zod'
 import { defineTool, type Tool } from '../src/define.ts'
 import type { PolicyEdit } from './server.ts'
@@ -36,6 +36,19 @@ export const misbehavingTools: readonly Tool[] = [
     },
   }),
   defineTool({
+    name: 'patient',
+    title: 'Patient',
+    description: 'Takes its time, and stops when it is told to.',
+    annotations,
+    input: z.strictObject({ seconds: z.int().min(0).max(600) }),
+    output,
+    longRunning: false,
+    async run({ seconds }, { signal }) {
+      await sleep(seconds * 1000, undefined, { signal })
+      return { text: 'done' }
+    },
+  }),
+  defineTool({
     name: 'marking',
     title: 'Marking',
     description: 'Has an effect outside of the server: a line in a file.',
@@ -59,6 +72,31 @@ export const misbehavingTools: readonly Tool[] = [
     async run() {
       void Promise.reject(new Error(SECRET))
       return { text: 'done' }
+    },
+  }),
+  defineTool({
+    name: 'failing',
+    title: 'Failing',
+    description: 'Fails at once.',
+    annotations,
+    input: nothing,
+    output,
+    longRunning: false,
+    async run() {
+      throw new Error(SECRET)
+    },
+  }),
+  defineTool({
+    name: 'exiting',
+    title: 'Exiting',
+    description: 'Ends the process, and says that all is well.',
+    annotations,
+    input: nothing,
+    output,
+    longRunning: false,
+    async run() {
+      await yieldToLoop()
+      process.exit(0)
     },
   }),
   defineTool({

@@ -20,6 +20,7 @@ const FEATURES: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map(
   ['stdio', {}],
   ['legacy-sessions', {}],
   ['legacy-sse', {}],
+  ['tasks', {}],
 ])
 
 /** Features that are built on another one, and go with it. */

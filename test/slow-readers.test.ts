@@ -47,6 +47,36 @@ describe('threat: a reader that dawdles, it takes just enough to keep a large re
   })
 })
 
+describe('threat: many readers that take nothing, large results fill the memory within seconds', () => {
+  const READERS = 16
+
+  /** So many readers, one a second. @returns which of them are cut a second after the last has come */
+  function cut(each: number): number[] {
+    const clock = testClock()
+    const watch = slowReaders(30_000, clock)
+    const readers = Array.from({ length: READERS }, () => {
+      const reader = answer(watch)
+      reader.waiting = each
+      clock.advance(1000)
+      return reader
+    })
+    clock.advance(1000)
+    const indices = readers.flatMap(({ outgoing }, index) => (outgoing.destroyed ? [index] : []))
+    for (const { outgoing } of readers) outgoing.destroy()
+    return indices
+  }
+
+  it.each([
+    ['64 MiB wait for all of them', 4 * MEBIBYTE, 0],
+    ['more does, until no more than that is left', 8 * MEBIBYTE, 8],
+    ['one byte more does for each', 4 * MEBIBYTE + 1, 1],
+    ['no more than 1 MiB waits for each', MEBIBYTE, 0],
+  ])('cuts those who have waited longest when %s', (_name, each, count) => {
+    const longest = Array.from({ length: count }, (_, index) => index)
+    expect(cut(each)).toEqual(longest)
+  })
+})
+
 describe('threat: readers that take nothing while a tool talks, what it says piles up in memory', () => {
   afterAll(stopServers)
   const READERS = 200

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { whenClosed } from '../src/when-closed.ts'
+import { outlives, whenClosed, whenDone } from '../src/when-closed.ts'
 
 function response(): ServerResponse {
   return new ServerResponse(new IncomingMessage(new Socket()))
@@ -52,5 +52,44 @@ describe('threat: slots that are never released, because the end of an answer wa
     const before = outgoing.listenerCount('close')
     for (let index = 0; index < 50; index++) whenClosed(outgoing, () => undefined)
     expect(outgoing.listenerCount('close')).toBe(before + 1)
+  })
+})
+
+describe('threat: work that goes on when its answer has ended, it is not counted any more', () => {
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+  it('waits for all of it, and for what began meanwhile', async () => {
+    const outgoing = response()
+    const work = (): PromiseWithResolvers<void> => Promise.withResolvers<void>()
+    const [first, second, last] = [work(), work(), work()]
+    let done = false
+    whenDone(outgoing, () => {
+      done = true
+    })
+    outlives(outgoing, first.promise)
+    outlives(outgoing, second.promise)
+    await close(outgoing)
+    second.resolve()
+    outlives(outgoing, last.promise)
+    await turn()
+    first.resolve()
+    await turn()
+    expect(done).toBe(false)
+    last.resolve()
+    await turn()
+    expect(done).toBe(true)
+  })
+
+  it('waits for the answer when the work has ended before', async () => {
+    const outgoing = response()
+    let done = false
+    outlives(outgoing, Promise.resolve())
+    await turn()
+    whenDone(outgoing, () => {
+      done = true
+    })
+    expect(done).toBe(false)
+    await close(outgoing)
+    expect(done).toBe(true)
   })
 })

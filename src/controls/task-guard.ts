@@ -8,23 +8,26 @@ import { declaresTasks, TASKS_EXTENSION } from '../tasks-extension.ts'
 /**
  * Threat:  Work is begun for a client that cannot follow it: nobody reads its result or ends it.
  * Rule:    a tool that only runs as a task, the methods of tasks, and the notifications of tasks take a
- *          client that declares the extension, in this very request.
+ *          client of 2026-07-28 that declares the extension, in this very request.
  * Policy:  none: the tool says `task: 'required'`
  * Refuses: 400 `task-guard.missing-capability`, with the capability that is required
  * Source:  MCP Tasks extension (SEP-2663), Capability Negotiation
  */
 export function taskGuard({ tools }: Pick<Catalog, 'tools'>): MiddlewareHandler<AppEnv> {
-  const required = new Set(tools.filter(({ task }) => task === 'required').map(({ name }) => name))
+  const required = new Set<unknown>(
+    tools.filter(({ task }) => task === 'required').map(({ name }) => name),
+  )
 
   function needsTasks({ method, params = {} }: Message): boolean {
     if (method.startsWith('tasks/')) return true
-    if (method === 'tools/call') return required.has(String(params['name']))
+    if (method === 'tools/call') return required.has(params['name'])
     return method === 'subscriptions/listen' && followsTasks(params['notifications'])
   }
 
   return async function taskGuard(c, next) {
     const message = c.get('message')
-    if (needsTasks(message) && !declaresTasks(message.params)) {
+    const canFollow = c.get('era') === 'modern' && declaresTasks(message.params)
+    if (needsTasks(message) && !canFollow) {
       const requiredCapabilities = { extensions: { [TASKS_EXTENSION]: {} } }
       throw new Denied('task-guard.missing-capability', { data: { requiredCapabilities } })
     }

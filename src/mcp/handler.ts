@@ -104,6 +104,7 @@ export function createMcp(options: McpOptions): Mcp {
     async close() {
       sessions.close() // optional: legacy-sessions
       await Promise.all([plain.close(), streaming.close()])
+      await options.tasks?.idle() // optional: tasks
     },
   }
 }

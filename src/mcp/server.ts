@@ -15,7 +15,7 @@ import { READ_METHODS, type ReadParts, serveRead } from './reads.ts'
 import { NOT_FOUND, sendPlainErrors } from './refusal.ts'
 import { bindingOf } from './request-state.ts'
 import type { Served, ServedOf } from './served.ts'
-import { callAsTask, serveTasks } from './tasks/serve-tasks.ts' // optional: tasks
+import { callAsTask, hasTasks, serveTasks } from './tasks/serve-tasks.ts' // optional: tasks
 import type { Tasks } from './tasks/tasks.ts' // optional: tasks
 import { callTool, type ToolCallParts } from './tool-call.ts'
 
@@ -29,6 +29,8 @@ export interface ServerParts extends ToolCallParts, ReadParts {
 /** Lists differ by caller, so they are private; how long a client may keep them, ms. */
 const LIST = { cacheScope: 'private', ttlMs: 60_000 } as const
 const LIVE = { cacheScope: 'private', ttlMs: 0 } as const
+
+const TASKS = { extensions: { [TASKS_EXTENSION]: {} } } // optional: tasks
 
 const OPTIONS = {
   supportedProtocolVersions: REVISIONS,
@@ -136,7 +138,7 @@ function optionsOf(
       tools: { listChanged },
       resources: { listChanged, subscribe },
       prompts: { listChanged },
-      ...(parts.tasks && { extensions: { [TASKS_EXTENSION]: {} } }), // optional: tasks
+      ...(subscribe && hasTasks(parts.tasks, definitions) && TASKS), // optional: tasks
     },
     instructions,
     requestState: {

@@ -75,12 +75,10 @@ export function callTool(
 
   async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
     mustBeAskable(served)
-    if (served.ask !== undefined) {
-      return isAgreed(await served.ask({ [CONFIRM]: elicitation(question) }, ctx, signal)) === true
-    }
     const agreed = isAgreed(ctx.mcpReq.inputResponses)
-    if (asked !== questionDigest(question) || agreed === undefined) throw new Question(question)
-    return agreed
+    if (asked === questionDigest(question) && agreed !== undefined) return agreed
+    if (served.ask === undefined) throw new Question(question)
+    return isAgreed(await served.ask({ [CONFIRM]: elicitation(question) }, ctx, signal)) === true
   }
 
   async function work(signal: AbortSignal): Promise<Checked<Answer>> {

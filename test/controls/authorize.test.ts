@@ -238,7 +238,7 @@ describe('threat: an unknown method or name, something runs that no rule speaks 
     'constructor',
     'tools/cal',
     'Tools/Call',
-    'tasks/get',
+    'tasks/list',
     'resources/subscribe',
     'initialize',
     'ping',

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AuditEvent, AuditTrail } from '../../src/audit/trail.ts'
 import type { Operation } from '../../src/context.ts'
@@ -9,6 +10,7 @@ import {
   type Ending,
   type Result,
 } from '../../src/mcp/calls.ts'
+import { type CodeFault, currentCall } from '../../src/mcp/code-faults.ts'
 
 const OK: Ending = { outcome: 'ok', resultSha256: undefined, progressCount: 0 }
 
@@ -40,9 +42,9 @@ const operation = (): Operation => ({
   started: false,
 })
 
-function setUp(): { calls: Calls; audited: AuditEvent[]; reported: unknown[] } {
+function setUp(): { calls: Calls; audited: AuditEvent[]; reported: CodeFault[] } {
   const audited: AuditEvent[] = []
-  const reported: unknown[] = []
+  const reported: CodeFault[] = []
   const trail: AuditTrail = {
     write: (event) => void audited.push(event),
     async commit() {},
@@ -50,7 +52,7 @@ function setUp(): { calls: Calls; audited: AuditEvent[]; reported: unknown[] } {
     ready: () => true,
     async close() {},
   }
-  return { calls: calls(trail, (_facts, error) => reported.push(error)), audited, reported }
+  return { calls: calls(trail, (_facts, fault) => reported.push(fault)), audited, reported }
 }
 
 /** Answers with the value, or with how the call ended. */
@@ -61,6 +63,7 @@ async function conclude(result: Result<string>): Promise<[string, Ending]> {
 }
 
 const never = (): Promise<string> => new Promise(() => {})
+const told = (signal: AbortSignal): Promise<unknown> => once(signal, 'abort')
 const callerOf = (signal: AbortSignal): Caller => ({ signal, hold: { onEnd() {} } })
 const alive = (): Caller => callerOf(new AbortController().signal)
 
@@ -73,7 +76,7 @@ afterEach(() => {
 
 describe('threat: a call that does not end keeps a place for ever', () => {
   it('ends work that ignores its signal at the deadline, and not before', async () => {
-    const { calls, audited } = setUp()
+    const { calls, audited, reported } = setUp()
     const answer = calls.run(operation(), alive(), never, conclude)
     vi.advanceTimersByTime(29_999)
     expect(calls.running()).toBe(1)
@@ -81,6 +84,10 @@ describe('threat: a call that does not end keeps a place for ever', () => {
     expect(await answer).toBe('timed-out')
     expect(audited).toMatchObject([{ event: 'outcome', outcome: 'timed-out' }])
     expect(calls.running()).toBe(0)
+    vi.advanceTimersByTime(4999)
+    expect(reported).toEqual(['timed-out'])
+    vi.advanceTimersByTime(1)
+    expect(reported).toEqual(['timed-out', 'did-not-stop'])
     expect(vi.getTimerCount()).toBe(0)
   })
 
@@ -135,6 +142,87 @@ describe('threat: a call that does not end keeps a place for ever', () => {
   })
 })
 
+describe('threat: callers leave and call again, more work goes on than a limit allows', () => {
+  /** A call whose caller leaves at once, and whether its slots are still held. */
+  function left(work: (signal: AbortSignal) => Promise<string>) {
+    const { calls, reported } = setUp()
+    const leaving = new AbortController()
+    let isHeld = true
+    const outlives = (going: Promise<void>): void =>
+      void going.then(() => {
+        isHeld = false
+      })
+    const caller = { ...callerOf(leaving.signal), outlives }
+    const answer = calls.run(operation(), caller, work, conclude)
+    leaving.abort()
+    return { answer, calls, reported, isHeld: () => isHeld }
+  }
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+  it('holds the slots of work that does not stop until its deadline, and no longer', async () => {
+    const { answer, calls, reported, isHeld } = left(never)
+    expect(await answer).toBe('cancelled')
+    expect(calls.running()).toBe(0)
+    vi.advanceTimersByTime(29_999)
+    await turn()
+    expect(isHeld()).toBe(true)
+    vi.advanceTimersByTime(1)
+    await turn()
+    expect(isHeld()).toBe(false)
+    expect(reported).toEqual(['did-not-stop'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it.each<[string, (signal: AbortSignal) => Promise<string>]>([
+    [
+      'stops when it is told to',
+      (signal) => told(signal).then(() => Promise.reject(signal.reason)),
+    ],
+    ['fails then', (signal) => told(signal).then(() => Promise.reject(new TypeError('late')))],
+    ['has ended before', async () => 'done'],
+  ])('gives them back at once when the work %s', async (_name, work) => {
+    const { answer, isHeld } = left(work)
+    await answer
+    await turn()
+    expect(isHeld()).toBe(false)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+describe('contract: whose code it is', () => {
+  const { facts } = operation()
+
+  it('is known inside of a call, in what it leaves behind, and nowhere else', async () => {
+    const { calls } = setUp()
+    let behind: Promise<unknown> | undefined
+    const work = async (): Promise<string> => {
+      behind = new Promise((resolve) => setImmediate(() => resolve(currentCall())))
+      await undefined
+      return String(currentCall()?.requestId)
+    }
+    expect(await calls.run(operation(), alive(), work, conclude)).toBe(facts.requestId)
+    expect(await behind).toEqual(facts)
+    expect(currentCall()).toBeUndefined()
+  })
+
+  it('names calls that ran or run, ten at most, those that have ended first, and those once', async () => {
+    const { calls } = setUp()
+    const names = (): string[] => calls.seen().map(({ name }) => name)
+    const named = (name: string): Operation => {
+      const own = operation()
+      return { ...own, facts: { ...own.facts, name } }
+    }
+    void calls.run(named('runs'), alive(), never, conclude)
+    await calls.run(named('ended'), alive(), async () => '', conclude)
+    expect(names()).toEqual(['ended', 'runs'])
+    expect(names()).toEqual(['runs'])
+    for (let index = 0; index < 12; index++) {
+      await calls.run(named(`${index}`), alive(), async () => '', conclude)
+    }
+    expect(names()).toEqual(Array.from({ length: 10 }, (_, index) => `${index + 2}`))
+  })
+})
+
 describe('threat: a call without an outcome record, nobody can tell how it ended', () => {
   it('asks for another answer when the first cannot be made', async () => {
     const { calls, audited } = setUp()
@@ -175,9 +263,9 @@ describe('contract: late failures are reported, and never escape', () => {
   })
 
   it.each([
-    ['an error of its own', new TypeError('late'), 1],
-    ['something without a readable type', hostile, 1],
-    ['the abort it was told of', new DOMException('Aborted', 'AbortError'), 0],
+    ['an error of its own', new TypeError('late'), ['failed-late']],
+    ['something without a readable type', hostile, ['failed-late']],
+    ['the abort it was told of', new DOMException('Aborted', 'AbortError'), []],
   ])('work that is told to stop and then throws %s', async (_name, error, reports) => {
     const { calls, reported } = setUp()
     const escaped = vi.fn()
@@ -190,7 +278,7 @@ describe('contract: late failures are reported, and never escape', () => {
     reject(error)
     await new Promise((resolve) => setImmediate(resolve))
     process.off('unhandledRejection', escaped)
-    expect(reported).toHaveLength(reports)
+    expect(reported).toEqual(reports)
     expect(escaped).not.toHaveBeenCalled()
   })
 })

@@ -77,6 +77,38 @@ describe('threat: hundreds of streams, calls find no place or streams are forgot
     expect(new Set(again.map(({ status }) => status))).toEqual(new Set([200]))
   })
 
+  it.each<[string, (at: Endpoint, streams: readonly Stream[]) => unknown]>([
+    ['are left', (_at, streams) => streams.map(({ leave }) => leave())],
+    ['are too old', () => undefined],
+    ['lose their credential', (at) => revoke(at)],
+  ])('principal.openStreams is there again when streams %s', async (how, end) => {
+    const at = await crowded(how === 'are too old' ? { streamSeconds: 2, openStreams: 3 } : { openStreams: 3 })
+    for (let round = 0; round < 2; round++) {
+      const streams = await listenAll(at, 3, ['ann'])
+      expect(streams.map(({ status }) => status)).toEqual([200, 200, 200])
+      expect((await listen(at, 'ann')).status).toBe(429)
+      end(at, streams)
+      await Promise.all(streams.map(({ text }) => text))
+      await expect.poll(() => openAnswers(at)).toBe(0)
+    }
+  })
+
+  it.each([
+    ['below', 99, 200],
+    ['at', 100, 200],
+    ['above', 101, 400],
+  ])('resources that one stream follows, %s', async (_name, count, status) => {
+    const at = await crowded()
+    const resourceSubscriptions = Array.from({ length: count }, (_, id) => `report://${id}`)
+    const message = request('modern', 'subscriptions/listen', {
+      notifications: { resourceSubscriptions },
+    })
+    const client = new AbortController()
+    const response = await open(at, message, { signal: client.signal })
+    expect(response.status).toBe(status)
+    client.abort()
+  })
+
   it('tells all of them what has changed, and ends each with its result', async () => {
     const at = await crowded()
     const streams = await listenAll(at, PER_PRINCIPAL)

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 import { defineResource, type Tool, type ToolContext, ToolError } from '../../src/define.ts'
+import type { CodeFault } from '../../src/mcp/code-faults.ts'
 import { type Endpoint, type Outcome, startEndpoint } from './endpoint.ts'
 import { call, type Era, open, request, send } from './wire.ts'
 
@@ -62,68 +63,78 @@ const unreadableToolError = Object.defineProperty(new ToolError('x'), 'message',
 })
 
 /** Each with what it does; every one of them must be masked. */
-const MASKED: readonly [string, Run, z.ZodObject?][] = [
+const MASKED: readonly [string, CodeFault, Run, z.ZodObject?][] = [
   [
     'throws_secret',
+    'threw',
     async () => {
       throw secret()
     },
   ],
   [
     'throws_at_once',
+    'threw',
     () => {
       throw secret()
     },
   ],
   [
     'throws_null',
+    'threw',
     async () => {
       throw null
     },
   ],
   [
     'throws_undefined',
+    'threw',
     async () => {
       throw undefined
     },
   ],
   [
     'throws_string',
+    'threw',
     async () => {
       throw SECRET
     },
   ],
   [
     'throws_unreadable',
+    'threw',
     async () => {
       throw unreadable
     },
   ],
   [
     'throws_unclassifiable',
+    'threw',
     async () => {
       throw unclassifiable
     },
   ],
   [
     'throws_unreadable_tool_error',
+    'threw',
     async () => {
       throw unreadableToolError
     },
   ],
   [
     'throws_code',
+    'threw',
     async () => {
       throw Object.assign(secret(), { code: -32042, data: { url: SECRET } })
     },
   ],
-  ['returns_undefined', async () => undefined],
-  ['returns_nothing_thenable', () => SECRET],
-  ['returns_wrong_shape', async () => ({ [SECRET]: SECRET })],
-  ['returns_cycle', async () => cycle, anything],
-  ['returns_bigint', async () => ({ value: 1n }), anything],
+  ['returns_undefined', 'wrong-shape', async () => undefined],
+  ['returns_nothing_thenable', 'wrong-shape', () => SECRET],
+  ['returns_wrong_shape', 'wrong-shape', async () => ({ [SECRET]: SECRET })],
+  ['returns_cycle', 'not-json', async () => cycle, anything],
+  ['returns_bigint', 'not-json', async () => ({ value: 1n }), anything],
   [
     'returns_throwing_to_json',
+    'not-json',
     async () => ({
       value: {
         toJSON() {
@@ -135,6 +146,7 @@ const MASKED: readonly [string, Run, z.ZodObject?][] = [
   ],
   [
     'returns_throwing_getter',
+    'threw',
     async () => ({
       get value() {
         throw secret()
@@ -142,7 +154,7 @@ const MASKED: readonly [string, Run, z.ZodObject?][] = [
     }),
     anything,
   ],
-  ['listens_badly', async ({ progress }) => progress(1, 1, 5 as unknown as string)],
+  ['listens_badly', 'wrong-shape', async ({ progress }) => progress(1, 1, 5 as unknown as string)],
 ]
 
 /** Runs of `late` that wait to fail. */
@@ -152,7 +164,7 @@ const leftBehind: ToolContext[] = []
 const started = { ignores: 0 }
 
 const TOOLS: readonly Tool[] = [
-  ...MASKED.map(([name, run, output]) => bad(name, run, output)),
+  ...MASKED.map(([name, _fault, run, output]) => bad(name, run, output)),
   bad('returns_fickle', async () => ({ value: fickle() }), anything),
   bad('returns_100_mb', async () => ({ value: 'x'.repeat(100_000_000) }), anything),
   bad('refuses', async () => {
@@ -253,10 +265,22 @@ async function outcomesOf(at: Endpoint, run: () => Promise<void>): Promise<Outco
   return at.outcomes().slice(before)
 }
 
+/** What the log says of the last call: the faults, with its tool and reference on each line. */
+function logged(at: Endpoint): string[] {
+  const { requestId, name } = at.outcomes().at(-1) ?? {}
+  return at
+    .written()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+    .filter((line) => line.requestId === requestId && line.tool === name)
+    .filter(({ message }) => message === 'A tool, resource or prompt failed')
+    .map(({ reason }) => reason)
+}
+
 const failed = (text: string): object => ({ isError: true, content: [{ type: 'text', text }] })
 
 describe.each(ERAS)('threat: a tool fails and tells the caller a secret, %s era', (era) => {
-  it.each(MASKED.map(([name]) => name))('%s is masked', async (name) => {
+  it.each(MASKED)('%s is masked, and logged as %s', async (name, fault) => {
     const [outcome, ...others] = await outcomesOf(endpoint, async () => {
       const { status, json, text } = await send(endpoint, call(era, name), { era })
       const reference = endpoint.outcomes().at(-1)?.requestId
@@ -267,7 +291,7 @@ describe.each(ERAS)('threat: a tool fails and tells the caller a secret, %s era'
     expect(others).toEqual([])
     expect(outcome).toMatchObject({ outcome: 'failed', name, resultSha256: undefined })
     expect(endpoint.written()).not.toContain(SECRET)
-    expect(endpoint.written()).toContain('A tool, resource or prompt failed')
+    expect(logged(endpoint)).toEqual([fault])
   })
 
   it('a ToolError is meant for the caller', async () => {
@@ -292,6 +316,7 @@ describe.each(ERAS)('threat: a tool fails and tells the caller a secret, %s era'
     const { json, text } = await send(endpoint, call(era, 'returns_100_mb'), { era })
     expect(json.result).toMatchObject(failed('The result is too large.'))
     expect(text.length).toBeLessThan(1000)
+    await vi.waitFor(() => expect(logged(endpoint)).toEqual(['too-large']))
   })
 
   it('work that fails in the background touches neither the call nor the process', async () => {
@@ -363,14 +388,12 @@ describe.each(ERAS)('threat: a call that does not end, %s era', (era) => {
   })
 
   it('reports work that fails after its call has ended', async () => {
-    const before = hasty.written().split('A tool, resource or prompt failed').length
     await outcomesOf(hasty, async () => {
       await send(hasty, call(era, 'fails_after_the_end'), { era })
     })
+    expect(logged(hasty)).toEqual(['timed-out'])
     late.pop()?.()
-    await vi.waitFor(() =>
-      expect(hasty.written().split('A tool, resource or prompt failed')).toHaveLength(before + 1),
-    )
+    await vi.waitFor(() => expect(logged(hasty)).toEqual(['timed-out', 'failed-late']))
     expect(hasty.written()).not.toContain(SECRET)
   })
 

@@ -6,7 +6,7 @@ import type { Ask } from '../asking.ts'
 import type { TaskCommand, TaskRecord, TaskRecords } from './task-records.ts'
 
 /** How long a process that says nothing of a task counts as alive, ms. */
-const LEASE_MS = 30_000
+export const LEASE_MS = 60_000
 /** How often it says so, and how often changes of progress are kept, ms. */
 const RENEW_MS = 10_000
 const PROGRESS_MS = 1000
@@ -48,12 +48,20 @@ export function runningTask(parts: RunningTaskParts): RunningTask {
   let stopped = false
 
   /** Changes follow each other, so that an older one never overwrites a newer one. */
-  function change(changes: Partial<TaskRecord>): Promise<void> {
-    record = { ...record, ...changes, lastUpdatedAt: new Date().toISOString() }
-    if (record.leaseUntilMs !== null) record.leaseUntilMs = Date.now() + LEASE_MS
+  function keep(changes: Partial<TaskRecord>): Promise<void> {
+    record = { ...record, ...changes }
     const snapshot = record
     written = written.then(() => records.put(owner, snapshot)).catch(onError)
     return written
+  }
+
+  function renew(changes: Partial<TaskRecord> = {}): Promise<void> {
+    // A task that has ended stays as it is, whatever its tool still does.
+    return stopped ? written : keep({ ...changes, leaseUntilMs: Date.now() + LEASE_MS })
+  }
+
+  function change(changes: Partial<TaskRecord>): Promise<void> {
+    return renew({ ...changes, lastUpdatedAt: new Date().toISOString() })
   }
 
   function obey(command: TaskCommand): void {
@@ -82,11 +90,13 @@ export function runningTask(parts: RunningTaskParts): RunningTask {
     _ctx: ServerContext,
     signal: AbortSignal,
   ): Promise<InputResponses> {
+    signal.throwIfAborted()
+    if (stopped) throw new ToolError('The task has ended.')
     asked += 1
     // A name is never used for two questions of a task.
     const names = Object.keys(requests).map((name) => [name, `${name}-${asked}`] as const)
     const gone = Promise.withResolvers<never>()
-    const leave = (): void => gone.reject(signal.reason ?? new ToolError('The task has ended.'))
+    const leave = (): void => gone.reject(signal.reason)
     signal.addEventListener('abort', leave, { once: true })
     const answers = names.map(async ([name, key]) => {
       const answer = Promise.withResolvers<unknown>()
@@ -94,8 +104,10 @@ export function runningTask(parts: RunningTaskParts): RunningTask {
       return [name, await answer.promise]
     })
     try {
-      const inputRequests = Object.fromEntries(names.map(([name, key]) => [key, requests[name]]))
-      await change({ status: 'input_required', inputRequests })
+      const added = Object.fromEntries(names.map(([name, key]) => [key, requests[name]]))
+      // A tool may ask several things at a time.
+      const inputRequests = { ...record.inputRequests, ...added }
+      void change({ status: 'input_required', inputRequests })
       return Object.fromEntries(await Promise.race([Promise.all(answers), gone.promise]))
     } finally {
       signal.removeEventListener('abort', leave)
@@ -116,7 +128,7 @@ export function runningTask(parts: RunningTaskParts): RunningTask {
     if (isShared) records.told(taskId).then((all) => all.forEach(obey), onError)
     if (clock.now() - renewedMs < RENEW_MS) return
     renewedMs = clock.now()
-    void change({})
+    void renew()
   })
 
   let keptMs = Number.NEGATIVE_INFINITY
@@ -140,19 +152,25 @@ export function runningTask(parts: RunningTaskParts): RunningTask {
     async end(ending) {
       stopped = true
       cancelTimer()
-      const over = { leaseUntilMs: null, inputRequests: undefined, statusMessage: undefined }
-      if (cancelled) return change({ ...over, status: 'cancelled' })
+      waiting.clear()
+      const over = {
+        leaseUntilMs: null,
+        inputRequests: undefined,
+        statusMessage: undefined,
+        lastUpdatedAt: new Date().toISOString(),
+      }
+      if (cancelled) return keep({ ...over, status: 'cancelled' })
       if ('failed' in ending) {
-        return change({ ...over, status: 'failed', statusMessage: ending.failed })
+        return keep({ ...over, status: 'failed', statusMessage: ending.failed })
       }
       const leftMs = Date.parse(record.createdAt) + record.ttlMs - Date.now()
       const ttlSeconds = Math.max(1, Math.ceil(leftMs / 1000))
       try {
         const pieces = await records.putResult(taskId, ending.result, ttlSeconds)
-        await change({ ...over, status: 'completed', pieces })
+        await keep({ ...over, status: 'completed', pieces })
       } catch (error) {
         onError(error)
-        await change({ ...over, status: 'failed' })
+        await keep({ ...over, status: 'failed', statusMessage: 'The result could not be kept' })
       }
     },
   }

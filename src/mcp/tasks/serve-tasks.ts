@@ -11,7 +11,9 @@ import { z } from 'zod'
 import { decide } from '../../access/rules.ts'
 import type { Operation } from '../../context.ts'
 import type { Tool } from '../../define.ts'
+import { VALUE_BYTES } from '../../stores/store.ts'
 import { declaresTasks } from '../../tasks-extension.ts'
+import type { Definitions } from '../definitions.ts'
 import { NOT_FOUND } from '../refusal.ts'
 import type { Served, ServedOf } from '../served.ts'
 import { callTool, type ToolCallParts } from '../tool-call.ts'
@@ -20,6 +22,11 @@ import { POLL_INTERVAL_MS, type Tasks } from './tasks.ts'
 
 export interface TaskParts extends ToolCallParts {
   readonly tasks?: Tasks
+}
+
+/** Whether there is any tool that can be a task: a server without one does not speak of tasks. */
+export function hasTasks(tasks: Tasks | undefined, { tools }: Pick<Definitions, 'tools'>): boolean {
+  return tasks !== undefined && tools.values().some(({ tool }) => tool.task !== undefined)
 }
 
 type Answer = CallToolResult | InputRequiredResult
@@ -41,6 +48,7 @@ export async function callAsTask(
   ctx: ServerContext,
 ): Promise<Answer | undefined> {
   const { vars, policies, asked } = served
+  const { ttlSeconds, perPrincipal } = policies.tasks
   const { tasks } = parts
   const isTask =
     tool.task !== undefined &&
@@ -49,22 +57,29 @@ export async function callAsTask(
     (tool.asksFirst !== true || typeof asked === 'string') &&
     declaresTasks(vars.message.params)
   if (!isTask || tasks === undefined) return undefined
-  const record = await tasks.start(vars, tool.name, policies.tasks, async (run) => {
-    const { hold, ask, mcpReq } = run
-    const alone = { ...served, ask, vars: { ...vars, hold, isBehind: () => false, outlives() {} } }
+  // However long it runs, its result is kept for `ttlSeconds`.
+  const ttlMs = (operation.rule.timeoutSeconds + ttlSeconds) * 1000
+  const bounds = { ttlMs, perPrincipal }
+  const starting = tasks.start(vars.identity, tool.name, bounds, async ({ ask, mcpReq }) => {
+    const alone = { ...served, ask, vars: { ...vars, isBehind: () => false } }
     let broke = false
     const reportFailure: ToolCallParts['reportFailure'] = (...failure) => {
       broke = true
       parts.reportFailure(...failure)
     }
-    const context = { ...ctx, mcpReq: { ...ctx.mcpReq, ...mcpReq } }
+    // Progress becomes the status message, whether the client asked for notifications or not.
+    const _meta = { ...ctx.mcpReq._meta, progressToken: tool.name }
+    const context = { ...ctx, mcpReq: { ...ctx.mcpReq, ...mcpReq, _meta } }
     const result = await callTool({ ...parts, reportFailure }, tool, operation, alone, context)
     const reference = `(reference ${operation.facts.requestId})`
     // What a tool says is a result; that it broke is an error (Tasks, Task Status).
     return broke ? { failed: `The tool failed ${reference}` } : { result }
   })
-  if (record !== undefined) {
-    const handle = { ...shown(record), resultType: 'task' }
+  // From here on the client may leave: slots and the watch over its credential are for the task.
+  vars.outlives?.(starting.then((task) => task?.ended).catch(() => undefined))
+  const started = await starting
+  if (started !== undefined) {
+    const handle = { ...shown(started.record), resultType: 'task' }
     return { content: [], ...handle }
   }
   const text = 'Too many tasks are kept for you: wait for one of them, or cancel it.'
@@ -88,9 +103,7 @@ export function serveTasks(server: Server, { tasks }: TaskParts, servedOf: Serve
         request: { ip: vars.address, era: vars.era },
         nowMs: Date.now(),
       }).allowed
-    if (record === undefined || !mayUse) {
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.task)
-    }
+    if (record === undefined || !mayUse) throw notFound()
     return record
   }
 
@@ -98,8 +111,11 @@ export function serveTasks(server: Server, { tasks }: TaskParts, servedOf: Serve
     const record = await found(ctx, taskId)
     const task = { resultType: 'complete', ...shown(record) }
     switch (record.status) {
-      case 'completed':
-        return { ...task, result: await tasks?.resultOf(record) }
+      case 'completed': {
+        const result = await tasks?.resultOf(record)
+        if (result === undefined) throw notFound()
+        return { ...task, result }
+      }
       case 'failed':
         return { ...task, error: { code: -32603, message: 'Internal error' } }
       case 'input_required':
@@ -112,7 +128,8 @@ export function serveTasks(server: Server, { tasks }: TaskParts, servedOf: Serve
     await found(ctx, taskId)
     // The SDK takes this member out of the parameters: other requests are asked again with it.
     const { success, data } = responses.safeParse(servedOf(ctx).vars.message.params)
-    if (!success) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Invalid params')
+    const isFit = success && Buffer.byteLength(JSON.stringify(data)) <= VALUE_BYTES
+    if (!isFit) throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'Invalid params')
     await tasks?.tell(taskId, data)
     return { resultType: 'complete' }
   })
@@ -123,6 +140,10 @@ export function serveTasks(server: Server, { tasks }: TaskParts, servedOf: Serve
     }
     return { resultType: 'complete' }
   })
+}
+
+function notFound(): ProtocolError {
+  return new ProtocolError(ProtocolErrorCode.InvalidParams, NOT_FOUND.task)
 }
 
 /** A task as its owner sees it (Tasks, `Task`). */

@@ -1,6 +1,6 @@
 // optional: tasks
 import { z } from 'zod'
-import { type Store, VALUE_BYTES } from '../../stores/store.ts'
+import { SPACE_KEYS, type Store, VALUE_BYTES } from '../../stores/store.ts'
 
 /** What is known of a task, as the store keeps it: for its owner alone, and with an end. */
 const taskRecord = z.object({
@@ -30,8 +30,6 @@ const command = z.union([
 
 export type TaskCommand = z.output<typeof command>
 
-/** Characters of one piece of a result: 4 bytes each at most. */
-const PIECE_LENGTH = VALUE_BYTES / 4
 /** How long a command waits for its process, seconds. */
 const COMMAND_SECONDS = 60
 
@@ -39,15 +37,29 @@ export interface TaskRecords {
   /** @returns the record, or `undefined` when this owner has none of that id, or it has expired */
   get(owner: string, taskId: string): Promise<TaskRecord | undefined>
   put(owner: string, record: TaskRecord): Promise<void>
-  delete(owner: string, taskId: string): Promise<void>
+  /** Forgets a task and its result. */
+  delete(owner: string, record: TaskRecord): Promise<void>
   /** Tasks of an owner, oldest first. */
   list(owner: string): Promise<readonly TaskRecord[]>
-  /** Keeps a result. @returns its number of pieces */
+  /**
+   * Keeps a result.
+   *
+   * @returns its number of pieces
+   * @throws {RangeError} when they are more than a space of the store holds: about 19 MB of JSON
+   */
   putResult(taskId: string, result: unknown, ttlSeconds: number): Promise<number>
-  getResult(taskId: string, pieces: number): Promise<unknown>
+  /** @returns `undefined` when the store has not all of it any more */
+  getResult(record: TaskRecord): Promise<Readonly<Record<string, unknown>> | undefined>
   tell(taskId: string, command: TaskCommand): Promise<void>
   /** What was told since the last time, in any order. */
   told(taskId: string): Promise<readonly TaskCommand[]>
+}
+
+const resultText = z.record(z.string(), z.unknown())
+
+/** Keys of the pieces of a result, in order. */
+function piecesOf(count = 0): readonly string[] {
+  return Array.from({ length: count }, (_, index) => String(index))
 }
 
 export function taskRecords(store: Store, newKey: () => string): TaskRecords {
@@ -68,27 +80,33 @@ export function taskRecords(store: Store, newKey: () => string): TaskRecords {
       const text = JSON.stringify(record)
       await store.put(spaceOf(owner), record.taskId, text, Math.ceil(leftMs / 1000))
     },
-    async delete(owner, taskId) {
+    async delete(owner, { taskId, pieces }) {
       await store.delete(spaceOf(owner), taskId)
+      for (const piece of piecesOf(pieces)) await store.delete(resultOf(taskId), piece)
     },
     async list(owner) {
       const ids = await store.list(spaceOf(owner))
       const records = await Promise.all(ids.map((taskId) => get(owner, taskId)))
-      return records.filter((record) => record !== undefined)
+      return records
+        .filter((record) => record !== undefined)
+        .toSorted((one, other) => Date.parse(one.createdAt) - Date.parse(other.createdAt))
     },
     async putResult(taskId, result, ttlSeconds) {
-      const text = JSON.stringify(result)
-      const pieces = Math.ceil(text.length / PIECE_LENGTH)
-      for (let index = 0; index < pieces; index += 1) {
-        const piece = text.slice(index * PIECE_LENGTH, (index + 1) * PIECE_LENGTH)
-        await store.put(resultOf(taskId), String(index), piece, ttlSeconds)
+      // In base64 a piece has as many bytes as characters, and ends inside none.
+      const text = Buffer.from(JSON.stringify(result)).toString('base64')
+      const pieces = Math.ceil(text.length / VALUE_BYTES)
+      if (pieces > SPACE_KEYS) throw new RangeError(`A result has at most ${SPACE_KEYS} pieces`)
+      for (const [index, piece] of piecesOf(pieces).entries()) {
+        const part = text.slice(index * VALUE_BYTES, (index + 1) * VALUE_BYTES)
+        await store.put(resultOf(taskId), piece, part, ttlSeconds)
       }
       return pieces
     },
-    async getResult(taskId, pieces) {
-      const indexes = Array.from({ length: pieces }, (_, index) => String(index))
-      const texts = await Promise.all(indexes.map((key) => store.get(resultOf(taskId), key)))
-      return JSON.parse(texts.join(''))
+    async getResult({ taskId, pieces }) {
+      const all = piecesOf(pieces).map((piece) => store.get(resultOf(taskId), piece))
+      const parts = await Promise.all(all)
+      if (parts.length === 0 || parts.includes(undefined)) return undefined
+      return resultText.parse(JSON.parse(Buffer.from(parts.join(''), 'base64').toString()))
     },
     async tell(taskId, told) {
       const text = JSON.stringify(told)
