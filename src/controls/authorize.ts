@@ -17,6 +17,8 @@ export interface AuthorizeOptions {
   readonly trail: AuditTrail
   /** `WWW-Authenticate` that names the scopes an operation takes. */
   readonly challenge: (scopes: readonly string[], scheme: Credential['scheme']) => string
+  /** Whether all messages come over one connection, on which a client hears later what has changed. */
+  readonly isConnection?: boolean
 }
 
 /**
@@ -28,7 +30,8 @@ export interface AuthorizeOptions {
  *          decision, whose end is that of the stream.
  * Policy:  policies/access.yaml; policies/auth.yaml `baseScope`
  * Refuses: 404 `authorize.unknown-method`; 403 `authorize.missing-scope` with all scopes of the
- *          operation, `authorize.condition`; 400 `call-limit.subscriptions`
+ *          operation, `authorize.condition`; a stream that names too many resources, as
+ *          `call-limit` does
  * Source:  MCP 2026-07-28 Authorization, Scope challenge; RFC 6750 §3.1; OWASP ASVS 5.0 8.2.1, 15.4.2
  */
 export function authorize(options: AuthorizeOptions): MiddlewareHandler<AppEnv> {
@@ -89,9 +92,11 @@ export function authorizer(options: AuthorizeOptions): Authorize {
   return async function authorized(vars) {
     const { message, era } = vars
     const { principal } = vars.identity
+    let lasts = options.isConnection === true
+    lasts ||= vars.session !== undefined // optional: legacy-sessions
     const isKnown =
-      (vars.session !== undefined && IN_SESSIONS.has(message.method)) || // optional: legacy-sessions
-      METHODS[era].has(message.method)
+      METHODS[era].has(message.method) ||
+      (lasts && era === 'legacy' && IN_CONNECTIONS.has(message.method))
     if (!isKnown || isNotification(message) !== (message.id === undefined)) {
       if (vars.session !== undefined) throw new Denied('session-guard.unknown-method') // optional: legacy-sessions
       throw new Denied('authorize.unknown-method')
@@ -159,8 +164,8 @@ export const METHODS: Readonly<Record<Era, ReadonlySet<string>>> = {
   legacy: new Set([...SHARED_METHODS, 'initialize', 'ping', 'logging/setLevel']),
 }
 
-/** What only a client of a 2025 revision can ask that has a session. */ // optional: legacy-sessions
-const IN_SESSIONS = new Set(['resources/subscribe', 'resources/unsubscribe']) // optional: legacy-sessions
+/** What only a client of a 2025 revision can ask whose connection or session lasts. */
+const IN_CONNECTIONS = new Set(['resources/subscribe', 'resources/unsubscribe'])
 
 function isNotification(message: Message): boolean {
   return message.method.startsWith('notifications/')

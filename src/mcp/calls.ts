@@ -2,6 +2,7 @@ import type { AuditEvent, AuditTrail } from '../audit/trail.ts'
 import type { Operation } from '../context.ts'
 import type { Hold } from '../holds.ts'
 import { inCall, type ReportFailure, type WorkFacts } from './code-faults.ts'
+import { type InTurn, largeResults } from './large-results.ts'
 
 /** A deadline. */
 type Bounds = Pick<Operation['rule'], 'timeoutSeconds'>
@@ -75,6 +76,7 @@ export interface Calls {
   /** Resolves when nothing runs any more and the last answer was handed over. */
   idle(): Promise<void>
   running(): number
+  readonly inTurn: InTurn
   /** Some of the calls that ran since this was asked last, those that have ended first. */
   seen(): readonly WorkFacts[]
 }
@@ -177,6 +179,7 @@ export function calls(trail: AuditTrail, reportFailure: ReportFailure): Calls {
       })
     },
     running: () => stops.size,
+    inTurn: largeResults(),
     seen() {
       const all = [...hasEnded, ...stops.values()]
       hasEnded = []

@@ -5,12 +5,15 @@ import { z } from 'zod'
 import type { Principal } from '../context.ts'
 import { ownerSpace } from '../owner-key.ts'
 import type { SharedEvents } from '../stores/store.ts'
+import { type Pace, paced } from './paced.ts'
 
 /** Whoever opens a stream. */
 export interface Listener {
   readonly principal: Principal
   /** Ends a stream that follows resources; `undefined` for one that does not. */
   readonly end: (() => void) | undefined
+  /** That of its client; without one everything is delivered at once. */
+  readonly pace?: Pace | undefined
 }
 
 /**
@@ -75,8 +78,9 @@ export function changes(shared?: SharedEvents): Changes {
   return {
     bus: {
       publish: (event) => publish(event, undefined),
-      subscribe(deliver) {
+      subscribe(handler) {
         const listener = listening.getStore()
+        const deliver = listener?.pace === undefined ? handler : paced(handler, listener.pace)
         const owner = listener && ownerSpace(listener.principal)
         const stream = { owner, listener, deliver }
         streams.add(stream)

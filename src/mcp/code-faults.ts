@@ -8,18 +8,21 @@ export type WorkFacts = Pick<Operation['facts'], 'requestId' | 'trace' | 'name'>
  * What the code of a tool, resource or prompt must not do, as the log names it.
  * `docs/writing-tools.md` has a row for each.
  */
-export type CodeFault =
-  | 'threw'
-  | 'wrong-shape'
-  | 'not-json'
-  | 'too-large'
-  | 'timed-out'
-  | 'did-not-stop'
-  | 'failed-late'
-  | 'blocked-loop'
-  | 'unhandled-rejection'
-  | 'uncaught-exception'
-  | 'process-exit'
+export const CODE_FAULTS = [
+  'threw',
+  'wrong-shape',
+  'not-json',
+  'too-large',
+  'timed-out',
+  'did-not-stop',
+  'failed-late',
+  'unhandled-rejection',
+  'uncaught-exception',
+  'process-exit',
+  'blocked-loop',
+] as const
+
+export type CodeFault = (typeof CODE_FAULTS)[number]
 
 /** Tells the author what went wrong. The caller gets a fixed text instead. */
 export type ReportFailure = (facts: WorkFacts, fault: CodeFault, error?: unknown) => void

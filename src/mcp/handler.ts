@@ -88,9 +88,15 @@ export function createMcp(options: McpOptions): Mcp {
         const refused: Refused = (reason) => c.set('denied', reason)
         const served: Exchange = { vars, policies, refused }
         requests.set(request, served)
+        const follows = new Set(followedResources(message))
         const listener = {
           principal: vars.identity.principal,
-          end: followedResources(message).length > 0 ? stream?.end : undefined,
+          end: follows.size > 0 ? stream?.end : undefined,
+          pace: stream && {
+            isBehind: vars.isBehind,
+            whenCaughtUp: (run: () => void) => void c.env.outgoing.once('drain', run),
+            follows,
+          },
         }
         const response = await changes.heardBy(listener, () =>
           handler.fetch(request, { parsedBody: message, authInfo: authInfoOf(vars.identity) }),

@@ -163,8 +163,10 @@ async function guarded<Answer extends object>(
     if (asked instanceof Denied) throw asked
     const answer = await read(input, readContext(store, identity, signal), operation)
     if (answer === undefined) return undefined
-    const text = bounded(answer, policies.resultBytes)
-    return { answer: JSON.parse(text), text }
+    return calls.inTurn(() => {
+      const text = bounded(answer, policies.resultBytes)
+      return { answer: JSON.parse(text), text }
+    })
   }
   const conclude = async (
     result: Result<Checked<Answer> | undefined>,

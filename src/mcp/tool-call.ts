@@ -95,13 +95,14 @@ export function callTool(
     }
     const body = toolBody(tool)
     if (body === undefined) {
-      return resultOf(tool, await tool.run(input, context), policies.resultBytes)
+      const output = await tool.run(input, context)
+      return calls.inTurn(() => resultOf(tool, output, policies.resultBytes))
     }
     const request = sdkRequest(parts.changes, served, operation, ctx)
     const answer = await untilAnswered(served, ctx, signal, request, (again) =>
       body.answer(input, context, again),
     )
-    return sdkResultOf(answer, policies.resultBytes)
+    return calls.inTurn(() => sdkResultOf(answer, policies.resultBytes))
   }
 
   async function conclude(result: Result<Checked<Answer>>): Promise<[Answer, Ending]> {

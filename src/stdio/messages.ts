@@ -17,6 +17,7 @@ import type { McpPolicies, Served } from '../mcp/served.ts'
 import type { StdioConnection } from '../mcp/stdio.ts'
 import type { LimitsPolicy } from '../policy.ts'
 import { requestFacts } from '../request-facts.ts'
+import type { WhenEnded } from '../when-closed.ts'
 import { type Caller, LOCAL_ADDRESS } from './caller.ts'
 
 export interface MessageParts {
@@ -57,6 +58,14 @@ type Facts = Recorded & {
   isAnswered: boolean
 }
 
+/** Of one message. */
+interface Lifetime {
+  /** In the order of asking, once the message has ended and what goes on behind it, too. */
+  readonly whenEnded: WhenEnded
+  /** Hears of work that may go on when its host has cancelled it: so long its slots are held. */
+  readonly outlives: (work: Promise<void>) => void
+}
+
 const OK = 200
 const ACCEPTED = 202
 /** The host did not wait for the answer. */
@@ -86,7 +95,7 @@ export function messages(parts: MessageParts): Messages {
   async function decide(
     line: Buffer | undefined,
     facts: Facts,
-    whenEnded: (run: () => void) => void,
+    { whenEnded, outlives }: Lifetime,
     connection: StdioConnection,
   ): Promise<AppVariables | undefined> {
     if (line === undefined) throw new Denied('parse-message.too-large')
@@ -119,6 +128,7 @@ export function messages(parts: MessageParts): Messages {
       hold: holdOf(credential, identity, whenEnded),
       era: connection.eraOf(message),
       isBehind: parts.isBehind,
+      outlives,
       clientCertificate: undefined,
       denied: undefined,
       operation: undefined,
@@ -134,7 +144,7 @@ export function messages(parts: MessageParts): Messages {
   function holdOf(
     credential: AppVariables['credential'],
     identity: Identity,
-    whenEnded: (run: () => void) => void,
+    whenEnded: WhenEnded,
   ): Hold {
     if (credential === undefined) return { onEnd() {} }
     const { hold, release } = holds.add(credential, identity)
@@ -144,6 +154,11 @@ export function messages(parts: MessageParts): Messages {
 
   async function take(line: Buffer | undefined, connection: StdioConnection): Promise<void> {
     const ended: (() => void)[] = []
+    const going: Promise<void>[] = []
+    const lifetime: Lifetime = {
+      whenEnded: (run) => ended.push(run),
+      outlives: (work) => going.push(work),
+    }
     const facts: Facts = {
       requestId: randomUUID(),
       startedAt: performance.now(),
@@ -157,12 +172,16 @@ export function messages(parts: MessageParts): Messages {
       const id = about.message?.id
       if (id !== undefined && open.get(id)?.end === end) open.delete(id)
       recordRequest(trail, about, 'stdio', status)
-      for (const run of ended.splice(0)) run()
+      if (going.length === 0) release()
+      else void Promise.all(going).then(release)
       noteAnswered()
+    }
+    const release = (): void => {
+      for (const run of ended.splice(0)) run()
     }
 
     try {
-      const vars = await decide(line, facts, (run) => ended.push(run), connection)
+      const vars = await decide(line, facts, lifetime, connection)
       if (vars === undefined) return end(ACCEPTED)
       about = vars
       const { message } = vars

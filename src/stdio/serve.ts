@@ -91,6 +91,7 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
       baseScope: auth.baseScope,
       trail,
       challenge: () => '', // There are no headers to put it in.
+      isConnection: true,
     }),
     limitCall: callLimiter(store, limits, rules, slotsOf),
   })

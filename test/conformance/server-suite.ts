@@ -16,6 +16,9 @@ function policiesOf(posture: Posture): PolicyEdit[] {
   const access = 'access.yaml' satisfies PolicyEdit[0]
   const edits: PolicyEdit[] = [
     [access, text('policies/access.yaml'), text('test/conformance/access.yaml')],
+    // The suite is one address that sends as much as many do.
+    ['limits.yaml', 'requestsPerMinute: 600,', 'requestsPerMinute: 100000,'],
+    ['limits.yaml', 'requestsPerMinute: 1200,', 'requestsPerMinute: 100000,'],
   ]
   if (posture === 'sessions') edits.push(['http.yaml', 'legacy: stateless', 'legacy: sessions'])
   return edits

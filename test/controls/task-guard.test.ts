@@ -51,15 +51,21 @@ describe('threat: work for a client that cannot follow it, nobody reads its resu
   it.each<readonly [string, object]>([
     ['none', META],
     ['no extensions', { ...META, [CAPABILITIES]: {} }],
-    ['extensions of null', declaring(null)],
-    ['the extension as null', declaring({ [TASKS_EXTENSION]: null })],
-    ['the extension as true', declaring({ [TASKS_EXTENSION]: true })],
     ['a prefix of it', declaring({ 'io.modelcontextprotocol/task': {} })],
     ['a suffix of it', declaring({ 'io.modelcontextprotocol/tasksx': {} })],
     ['another case', declaring({ 'IO.modelcontextprotocol/tasks': {} })],
     ['constructor', declaring({ constructor: {} })],
   ])('refuses a required tool to a client that declares %s', async (_name, meta) => {
     await expectRefused(message('tools/call', requiredCall, meta))
+  })
+
+  it.each([
+    ['extensions of null', declaring(null)],
+    ['the extension as null', declaring({ [TASKS_EXTENSION]: null })],
+    ['the extension as true', declaring({ [TASKS_EXTENSION]: true })],
+  ])('has no client come to it that declares %s', async (_name, meta) => {
+    const response = await app.send({ body: message('tools/call', requiredCall, meta) })
+    expect(response).toMatchObject({ status: 400, reached: 0, json: { error: { code: -32602 } } })
   })
 
   it.each(['tasks/get', 'tasks/update', 'tasks/cancel'])('refuses %s to it', async (method) => {

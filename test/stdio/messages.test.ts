@@ -36,6 +36,30 @@ const agree = defineTool({
     return { agreed: await confirm('Go on?') }
   },
 })
+/** Does not stop when it is told to. */
+const stubborn = defineTool({
+  ...hang,
+  name: 'stubborn',
+  input: nothing,
+  output: nothing,
+  async run() {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    waiting.push(resolve)
+    await promise
+    return {}
+  },
+})
+const REPORT = `report://${'a'.repeat(22)}`
+const touch = defineTool({
+  ...hang,
+  name: 'touch',
+  input: nothing,
+  output: nothing,
+  async run(_input, { resourceUpdated }) {
+    resourceUpdated(REPORT)
+    return {}
+  },
+})
 const AGREE: HostOptions = { catalog: { tools: [agree] } }
 const HANG: HostOptions = { catalog: { tools: [hang] } }
 
@@ -405,6 +429,23 @@ describe('threat: a greedy host, one process takes what others need', () => {
     expect(await host.arrived(({ id }) => id === 'third')).toHaveProperty('result')
   })
 
+  it('keeps the place of a cancelled call until its tool has stopped', async () => {
+    const options = { ...limited({ concurrentCalls: 1 }), catalog: { tools: [stubborn] } }
+    await using host = await startHost(options)
+    waiting.length = 0
+    host.send(toolCall('stubborn', {}, 'first'))
+    await running(1)
+    host.send(legacy('notifications/cancelled', { requestId: 'first' }))
+    await vi.waitFor(() =>
+      expect(host.audited).toContainEqual(expect.objectContaining({ outcome: 'cancelled' })),
+    )
+    const { error } = await host.ask(toolCall('stubborn', {}, 'second'))
+    expect(error).toEqual({ code: -32600, message: 'Too many requests' })
+    expect(waiting).toHaveLength(1)
+    waiting[0]?.()
+    expect(await host.ask(request('tools/list', {}, 'third'))).toHaveProperty('result')
+  })
+
   it('counts subscriptions, until each has ended', async () => {
     await using host = await startHost(limited({ openStreams: 1 }))
     const listen = (id: string): object =>
@@ -417,6 +458,41 @@ describe('threat: a greedy host, one process takes what others need', () => {
     const of = (id: string) => (one: Received) =>
       one.params?._meta?.['io.modelcontextprotocol/subscriptionId'] === id
     await host.arrived(of('c'))
+  })
+})
+
+describe('contract: a host of 2025 follows a resource', () => {
+  const updated = ({ method }: Received): boolean => method === 'notifications/resources/updated'
+
+  it('hears of it as long as it does', async () => {
+    await using host = await startHost({ catalog: { tools: [touch] } })
+    await host.ask(initialize)
+    const call = (id: number): object => legacy('tools/call', { name: 'touch' }, id)
+    const change = (method: string, id: number): Promise<Received> =>
+      host.ask(legacy(method, { uri: REPORT }, id))
+
+    expect(await host.ask(call(1))).toHaveProperty('result')
+    expect(await change('resources/subscribe', 2)).toHaveProperty('result', {})
+    expect(host.received.filter(updated)).toEqual([])
+    await host.ask(call(3))
+    expect((await host.arrived(updated)).params).toEqual({ uri: REPORT })
+    expect(await change('resources/unsubscribe', 4)).toHaveProperty('result', {})
+    await host.ask(call(5))
+    await host.ask(legacy('ping', {}, 6))
+    expect(host.received.filter(updated)).toHaveLength(1)
+  })
+
+  it('is refused what its key may not read', async () => {
+    await using host = await startHost({ scopes: ['mcp:use'] })
+    await host.ask(initialize)
+    const { error } = await host.ask(legacy('resources/subscribe', { uri: REPORT }, 1))
+    expect(error).toEqual({ code: -32600, message: 'Forbidden' })
+  })
+
+  it('is no method of a host of 2026-07-28, which listens', async () => {
+    await using host = await startHost()
+    const { error } = await host.ask(request('resources/subscribe', { uri: REPORT }))
+    expect(error).toEqual({ code: -32601, message: 'Method not found' })
   })
 })
 

@@ -56,7 +56,7 @@ const WAYS: Readonly<Record<string, (context: ToolContext, name: string) => Prom
     return both.join()
   },
   async asksWhenItHasEnded({ confirm }) {
-    void gate('late').promise.then(() => confirm('Still there?').catch(() => {}))
+    void gate('late').promise.then(() => confirm('Still there?').catch(gate('refused').resolve))
     return 'done'
   },
 }
@@ -77,7 +77,7 @@ export const job = defineTool({
   },
 })
 /** Asks before it becomes a task. */
-export const asksFirst: Tool = { ...job, name: 'asks_first', asksFirst: true }
+const asksFirst: Tool = { ...job, name: 'asks_first', asksFirst: true }
 export const required: Tool = { ...job, name: 'required', task: 'required' }
 export const CATALOG = { tools: [job, asksFirst, required] }
 
@@ -127,8 +127,8 @@ export async function seen(
   return task
 }
 
-export function until(holds: () => boolean | Promise<boolean>): Promise<true> {
-  return vi.waitUntil(holds, { timeout: 10_000, interval: 10 }) as Promise<true>
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  await vi.waitUntil(holds, { timeout: 10_000, interval: 10 })
 }
 
 /** Policies with these bounds of tasks. */
