@@ -8,6 +8,7 @@ import type { Identity } from '../context.ts'
 import { authorizer } from '../controls/authorize.ts'
 import { callLimiter } from '../controls/call-limit.ts'
 import { principalLimiter } from '../controls/principal-limit.ts'
+import { withoutTasks } from '../controls/task-guard.ts' // optional: tasks
 import type { Catalog } from '../define.ts'
 import type { Holds } from '../holds.ts'
 import { failureLog } from '../lasting.ts'
@@ -74,6 +75,15 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
   const definitions = definitionsOf(catalog)
   const reportFailure = failureLog(logger)
   const running = calls(trail, reportFailure)
+  let authorize = authorizer({
+    rules,
+    catalog,
+    baseScope: auth.baseScope,
+    trail,
+    challenge: () => '', // There are no headers to put it in.
+    isConnection: true,
+  })
+  authorize = withoutTasks(authorize, catalog) // optional: tasks
   const accepted = messages({
     ...parts,
     ...output,
@@ -85,14 +95,7 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
       tasks: limits.tasks, // optional: tasks
     },
     limitPrincipal: principalLimiter(store, limits, slotsOf),
-    authorize: authorizer({
-      rules,
-      catalog,
-      baseScope: auth.baseScope,
-      trail,
-      challenge: () => '', // There are no headers to put it in.
-      isConnection: true,
-    }),
+    authorize,
     limitCall: callLimiter(store, limits, rules, slotsOf),
   })
   const connection = connectStdio({

@@ -33,7 +33,11 @@ describe('threat: a proxy cuts an answer on which nothing is said', () => {
   it.each<[string, Era, object]>([
     ['a long call, modern era', 'modern', call('modern', 'silent')],
     ['a long call, legacy era', 'legacy', call('legacy', 'silent')],
-    ['a stream', 'modern', request('modern', 'subscriptions/listen', { notifications: {} })],
+    [
+      'a stream',
+      'modern',
+      request('modern', 'subscriptions/listen', { notifications: { toolsListChanged: true } }),
+    ],
   ])('says something every 15 seconds: %s', async (_name, era, message) => {
     const client = new AbortController()
     const response = await open(endpoint, message, { era, signal: client.signal })
@@ -42,7 +46,9 @@ describe('threat: a proxy cuts an answer on which nothing is said', () => {
     let heard = ''
     const hears = async (count: number): Promise<void> => {
       while (heard.split(': keepalive\n\n').length <= count) {
-        heard += (await reader?.read())?.value ?? ''
+        const next = await reader?.read()
+        if (next?.value === undefined) throw new Error('It has ended')
+        heard += next.value
       }
     }
     for (let count = 1; count <= 3; count++) {
