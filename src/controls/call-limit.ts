@@ -15,7 +15,7 @@ import { type WhenEnded, whenDone } from '../when-closed.ts'
  * Threat:  One caller keeps an expensive tool busy, or collects streams that never end.
  * Rule:    calls of a tool a minute and at the same time, by principal; `subscriptions/listen`
  *          streams by principal and in total, in place of a slot for calls. A slot is held until
- *          the answer has ended. What a stream asks for stays in memory with it, so a stream names
+ *          the answer has ended, and the tool with it or its deadline. What a stream asks for stays in memory with it, so a stream names
  *          at most 100 resources, in a message of at most 16 KiB.
  * Policy:  policies/access.yaml `callsPerMinutePerPrincipal`, `concurrentCallsPerPrincipal`;
  *          policies/limits.yaml `principal.openStreams`, `streams`

@@ -11,8 +11,9 @@ import { whenDone } from '../when-closed.ts'
 /**
  * Threat:  One authenticated caller takes the capacity of all the others.
  * Rule:    requests a minute and calls at the same time, by principal. A slot is held until the
- *          answer has ended, however it ended; only a stream gives it back before, for a slot of
- *          its own (`call-limit`).
+ *          answer has ended, however it ended, and the tool with it: leaving a call whose tool goes on
+ *          makes no room for another one before the deadline of that tool. Only a stream gives its
+ *          slot back before, for a slot of its own (`call-limit`).
  * Policy:  policies/limits.yaml `principal.requestsPerMinute`, `principal.concurrentCalls`
  * Refuses: 429 `principal-limit.rate`, `principal-limit.concurrency`
  * Source:  MCP 2026-07-28 Tools, Security; OWASP API Security API4:2023 and API6:2023
