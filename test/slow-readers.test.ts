@@ -3,6 +3,8 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
+import { loadPolicies } from '../src/policy.ts'
+import { publicServer } from '../src/public-server.ts'
 import { slowReaders, type WatchReader } from '../src/slow-readers.ts'
 import { META } from './app.ts'
 import { testClock } from './clock.ts'
@@ -44,6 +46,23 @@ describe('threat: a reader that dawdles, it takes just enough to keep a large re
     pass(1)
     expect(reader.outgoing.destroyed).toBe(isCut)
     reader.outgoing.destroy()
+  })
+})
+
+describe('threat: a reader that takes nothing, a little of its answer is kept for ever', () => {
+  it.each([
+    ['cuts it while bytes wait', 1, true],
+    ['leaves alone a connection on which nothing was said', 0, false],
+  ])('%s when its connection was silent for too long', (_name, waiting, isCut) => {
+    const { outgoing } = answer(slowReaders(30_000, testClock()))
+    const socket = Object.defineProperty(new Socket(), 'writableLength', { value: waiting })
+    outgoing.emit('timeout', socket)
+    expect(socket.destroyed).toBe(isCut)
+  })
+
+  it('hears of that after timeouts.slowReaderMs', () => {
+    const { limits } = loadPolicies('policies', 'development')
+    expect(publicServer(limits, undefined).server.timeout).toBe(limits.timeouts.slowReaderMs)
   })
 })
 
