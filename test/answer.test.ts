@@ -13,6 +13,7 @@ const CODES_OF_MCP = new Map<DenyReason, readonly number[]>([
   ['call-limit.subscriptions', [-32602]],
   ['protocol-guard.header-mismatch', [-32020]],
   ['protocol-guard.unsupported-version', [-32022]],
+  ['task-guard.missing-capability', [-32021]],
 ])
 const ID = '6b1c3f0e-7f7b-4a57-9d1d-0d7f2c6a1b11'
 
