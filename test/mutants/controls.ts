@@ -24,6 +24,7 @@ export const MUTANTS: readonly Mutant[] = [
   without('securityHeaders(parts)', 'test/controls/security-headers.test.ts'),
   without('audit(trail)', 'test/controls/audit.test.ts'),
   without('wireGuard(limits)', 'test/controls/wire-guard.test.ts', TRANSPORT),
+  without('overload(parts.load)', 'test/controls/overload.test.ts'),
   without('addressLimit(store, limits, isKnown)', 'test/controls/address-limit.test.ts'),
   without('hostGuard(parts.allowedHosts)', 'test/controls/host-guard.test.ts', TRANSPORT),
   without('originGuard(parts.allowedOrigin)', 'test/controls/origin-guard.test.ts', TRANSPORT),
@@ -40,6 +41,20 @@ export const MUTANTS: readonly Mutant[] = [
   without('protocolGuard(parts.protocol)', 'test/controls/protocol-guard.test.ts'),
   without('authorize({ ...access, trail })', 'test/controls/authorize.test.ts'),
   without('callLimit(store, limits, access.rules, slotsOf)', 'test/controls/call-limit.test.ts'),
+  {
+    name: 'session-guard: the id of a session is enough',
+    file: 'src/mcp/sessions/registry.ts',
+    from: 'found?.owner === owner && found.session.path === path',
+    to: 'found?.session.path === path',
+    noticedBy: ['test/controls/session-guard.test.ts'],
+  },
+  {
+    name: 'task-guard: tasks for clients that cannot follow them',
+    file: 'src/controls/task-guard.ts',
+    from: '    if (needsTasks(message) && !canFollow) throw missingCapability()\n',
+    to: '',
+    noticedBy: ['test/controls/task-guard.test.ts'],
+  },
   {
     name: 'any origin is reflected',
     file: 'src/controls/cors.ts',
