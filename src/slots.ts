@@ -11,16 +11,28 @@ export interface Slots {
 }
 
 /** Slots by name. Those of one name share their counts, so that a reload forgets nothing in use. */
-export type SlotTables = (name: string, limit: number) => Slots
+export interface SlotTables {
+  (name: string, limit: number): Slots
+  /** @returns the slots of a name that are taken, by all keys */
+  taken(name: string): number
+}
 
 export function slotTables(): SlotTables {
   const tables = new Map<string, Map<string, number>>()
 
-  return function slotsOf(name, limit) {
+  function slotsOf(name: string, limit: number): Slots {
     const taken = tables.get(name) ?? new Map<string, number>()
     tables.set(name, taken)
     return slots(limit, taken)
   }
+
+  return Object.assign(slotsOf, {
+    taken: (name: string) =>
+      tables
+        .get(name)
+        ?.values()
+        .reduce((sum, count) => sum + count, 0) ?? 0,
+  })
 }
 
 /**

@@ -30,6 +30,21 @@ describe('threat: slots that leak or come back twice, a limit wears off or locks
   })
 })
 
+describe('contract: what is taken by all keys', () => {
+  it('is counted by name, and nothing for a name that nobody has used', () => {
+    const slotsOf = slotTables()
+    const streams = slotsOf('streams', 3)
+    const release = streams.take('a')
+    streams.take('a')
+    streams.take('b')
+    slotsOf('sessions', 3).take('a')
+    expect(slotsOf.taken('streams')).toBe(3)
+    release?.()
+    expect(slotsOf.taken('streams')).toBe(2)
+    expect(slotsOf.taken('principal')).toBe(0)
+  })
+})
+
 describe('threat: a reload forgets what is in use, and doubles every limit', () => {
   it('counts on under a new limit, by name', () => {
     const slotsOf = slotTables()

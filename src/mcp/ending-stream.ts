@@ -24,7 +24,7 @@ export function endingStream(
     clearTimeout(timer)
     end()
   })
-  // In place: a copy with its headers would be a seventh of what an idle stream keeps in memory.
+  // In place: a copy with its headers would stay in memory as long as the stream.
   const request = Object.defineProperty(c.req.raw, 'signal', { value: ending.signal })
   return { request, end }
 }

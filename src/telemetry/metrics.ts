@@ -1,5 +1,5 @@
 // optional: telemetry (prom-client, @opentelemetry/api)
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Histogram, Registry } from 'prom-client'
 import { DENIALS, PROTOCOL_ERRORS } from '../errors.ts'
 
 /** Of MCP operations, seconds: as OpenTelemetry's conventions for MCP have them. */
@@ -10,7 +10,6 @@ const SKEW_SECONDS = [-60, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 60, 300, 36
 export interface Metrics {
   readonly registry: Registry
   readonly operations: Histogram<OperationLabel>
-  readonly streams: Gauge
   readonly requests: Counter<'http_response_status_code'>
   readonly refusals: Counter<'reason'>
   readonly throttles: Counter<'policy'>
@@ -53,11 +52,6 @@ export function createMetrics(): Metrics {
       help: 'From the arrival of an MCP request or notification to the end of its answer.',
       labelNames: OPERATION_LABELS,
       buckets: OPERATION_SECONDS,
-      registers,
-    }),
-    streams: new Gauge({
-      name: 'gatehouse_streams_open',
-      help: 'subscriptions/listen streams that are open.',
       registers,
     }),
     requests: new Counter({

@@ -38,12 +38,9 @@ export function operations({ metrics, tracer, trustCallers }: OperationParts): O
       if (isSpanContextValid(own)) c.set('trace', { traceId: own.traceId, spanId: own.spanId })
       noteSkew(c.var.identity)
       outcomes.set(requestId, undefined)
-      const isStream = method === 'subscriptions/listen'
-      if (isStream) metrics.streams.inc()
       whenClosed(outgoing, () => {
         const end = operationEnd(c.var, outcomes.get(requestId), outgoing.headersSent)
         outcomes.delete(requestId)
-        if (isStream) metrics.streams.dec()
         metrics.operations.observe(labelsOf(method, end), (performance.now() - startedAt) / 1000)
         endSpan(span, method, end)
       })

@@ -5,12 +5,14 @@ import type { Readiness } from '../admin/probes.ts'
 import type { Lane } from '../audit/sink.ts'
 import type { Calls } from '../mcp/calls.ts'
 import type { LimitsPolicy } from '../policy.ts'
+import type { SlotTables } from '../slots.ts'
 
 /** What is asked when metrics are read. */
 export interface StateSources {
   readonly readiness: () => Readiness
   readonly lasting: {
     readonly calls: Pick<Calls, 'running'>
+    readonly slotsOf: Pick<SlotTables, 'taken'>
     /** Absent where no issuer could be configured. */
     readonly keySets?: { states(): readonly KeySetState[] }
     readonly store: { readonly shared?: { revokedAgeSeconds(): number } }
@@ -69,6 +71,22 @@ export function watchStates(registry: Registry, sources: StateSources): void {
     registers,
     collect() {
       this.set(lasting.calls.running())
+    },
+  })
+  new Gauge({
+    name: 'gatehouse_streams_open',
+    help: 'Streams that last: subscriptions/listen, and those of sessions.',
+    registers,
+    collect() {
+      this.set(lasting.slotsOf.taken('streams'))
+    },
+  })
+  new Gauge({
+    name: 'gatehouse_sessions_open',
+    help: 'Sessions of clients of the 2025 and 2024 revisions.',
+    registers,
+    collect() {
+      this.set(lasting.slotsOf.taken('sessions'))
     },
   })
   new Gauge({

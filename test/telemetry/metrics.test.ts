@@ -1,3 +1,4 @@
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { META, type WireHeaders } from '../app.ts'
 import { connect } from '../raw-http.ts'
@@ -151,6 +152,25 @@ describe('contract: what the server says of itself in numbers', () => {
     leave.abort()
     await expectTotal('gatehouse_streams_open', {}, 0)
     await expectTotal(DURATION, { mcp_method_name: 'subscriptions/listen', outcome: 'ok' }, 1)
+  })
+
+  it('counts the sessions of older clients, and their streams', async () => {
+    const legacy = await startServer({
+      policies: [['http.yaml', 'legacy: stateless', 'legacy: sessions']],
+    })
+    const total = async (name: string): Promise<number> => (await scrape(legacy)).total(name)
+    const headers = { authorization: `Bearer ${legacy.key}` }
+    const transport = new StreamableHTTPClientTransport(new URL(legacy.url), {
+      requestInit: { headers },
+    })
+    const client = new Client({ name: 'metrics', version: '1.0.0' })
+    await client.connect(transport)
+    await expect.poll(() => total('gatehouse_sessions_open')).toBe(1)
+    await expect.poll(() => total('gatehouse_streams_open')).toBe(1)
+    await transport.terminateSession()
+    await client.close()
+    await expect.poll(() => total('gatehouse_sessions_open')).toBe(0)
+    await expect.poll(() => total('gatehouse_streams_open')).toBe(0)
   })
 
   it('says what the process needs', async () => {

@@ -14,6 +14,7 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
     readiness: () => readiness,
     lasting: {
       calls: { running: () => 3 },
+      slotsOf: { taken: (name) => (name === 'streams' ? 6 : 4) },
       keySets: { states: () => keySets },
       store: { shared: { revokedAgeSeconds: () => revokedAgeSeconds } },
     },
@@ -34,6 +35,8 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
       'gatehouse_part_ok{part="drain"} 1',
       'gatehouse_part_ok{part="store"} 1',
       'gatehouse_calls_running 3',
+      'gatehouse_streams_open 6',
+      'gatehouse_sessions_open 4',
       'gatehouse_connections_open 5',
       'gatehouse_limit{limit="connections"} 60',
       'gatehouse_limit{limit="streams"} 50',
