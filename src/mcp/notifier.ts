@@ -26,17 +26,24 @@ export interface Notifier {
  * counted instead of sent. What waits for one reader is two bursts at most, besides its result.
  * Progress grows, as MCP demands (Progress, Behavior Requirements): other values are dropped.
  *
- * @param isBehind whether the reader takes less than is written
+ * @param reader.isBehind whether it takes less than is written
+ * @param reader.logLevel the least severity of its connection; 2026-07-28 says it in each request
  * @param now monotonic clock, ms
  */
 export function notifier(
   request: ServerContext['mcpReq'],
-  isBehind: () => boolean,
+  {
+    isBehind,
+    logLevel,
+  }: {
+    readonly isBehind: () => boolean
+    readonly logLevel?: (() => LogLevel) | undefined
+  },
   now: () => number = () => performance.now(),
 ): Notifier {
   const token = request._meta?.progressToken
   const envelope: Readonly<Record<string, unknown>> = request.envelope ?? {}
-  const asked = SEVERITY.get(envelope[LOG_LEVEL_META_KEY]) ?? 0
+  const asked = envelope[LOG_LEVEL_META_KEY]
   const forProgress = bucket(now)
   const forLogs = bucket(now)
   const sending = new Set<Promise<void>>()
@@ -46,6 +53,10 @@ export function notifier(
   let dropped = 0
   let closed = false
   let sent = 0
+
+  function isHeard(level: LogLevel): boolean {
+    return (SEVERITY.get(level) ?? 0) >= (SEVERITY.get(asked ?? logLevel?.()) ?? 0)
+  }
 
   function send(notification: Promise<void>): void {
     // A notification that cannot be delivered has no reader: the abort signal tells the tool.
@@ -74,8 +85,8 @@ export function notifier(
       if (!isBehind() && !forProgress.isEmpty()) sendProgress(token, held)
     },
     log(level, message, data) {
-      // The SDK filters too. What it would hold back must not use up the burst of what is asked for.
-      if (closed || (SEVERITY.get(level) ?? 0) < asked) return
+      // What nobody hears must not use up the burst of what is asked for.
+      if (closed || !isHeard(level)) return
       if (isBehind() || forLogs.isEmpty()) {
         dropped += 1
         return
@@ -87,7 +98,8 @@ export function notifier(
     async flush() {
       closed = true
       if (held !== undefined && token !== undefined) sendProgress(token, held)
-      if (dropped > 0) send(request.log('warning', `${dropped} log notifications were dropped`))
+      if (dropped > 0 && isHeard('warning'))
+        send(request.log('warning', `${dropped} log notifications were dropped`))
       await Promise.all(sending)
     },
     count: () => sent,

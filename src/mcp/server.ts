@@ -7,6 +7,7 @@ import {
   type ServerContext,
   type ServerOptions,
 } from '@modelcontextprotocol/server'
+import type { LogLevel } from '../define.ts'
 import { Denied } from '../errors.ts'
 import { TASKS_EXTENSION } from '../tasks-extension.ts' // optional: tasks
 import { REVISIONS } from './era.ts'
@@ -86,9 +87,15 @@ export function connectionServer(
 ): Server {
   const options = optionsOf(parts, { listChanged: true }, servedOf)
   const server = new Server(parts.product, { ...options, supportedProtocolVersions: revisions })
+  let level: LogLevel = 'debug'
+  server.setRequestHandler('logging/setLevel', ({ params }) => {
+    level = params.level
+    return {}
+  })
+  const connected = { ...parts, logLevel: () => level }
   for (const method of [...LIST_METHODS, ...READ_METHODS, 'tools/call']) {
     if (method === 'completion/complete' && !parts.definitions.complete) continue
-    serve(server, parts, method, servedOf)
+    serve(server, connected, method, servedOf)
   }
   return server
 }

@@ -9,7 +9,7 @@ import {
   type ServerContext,
 } from '@modelcontextprotocol/server'
 import type { Operation, Parsed, Principal } from '../context.ts'
-import { type Tool, type ToolContext, ToolError } from '../define.ts'
+import { type LogLevel, type Tool, type ToolContext, ToolError } from '../define.ts'
 import { Denied } from '../errors.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
@@ -33,6 +33,8 @@ export interface ToolCallParts {
   readonly reportFailure: ReportFailure
   readonly changes: Changes
   readonly changesOf: (caller: Principal) => ResourceChanges
+  /** What `logging/setLevel` has asked for, on a connection that lasts. */
+  readonly logLevel?: () => LogLevel
 }
 
 /** Thrown by `confirm` to end the first run of a tool: the question travels to the caller. */
@@ -70,7 +72,7 @@ export function callTool(
     return Promise.resolve(failure(wrongArguments(tool, parsed.issues)))
   }
   const input = parsed.value
-  const notify = notifier(ctx.mcpReq, vars.isBehind)
+  const notify = notifier(ctx.mcpReq, { isBehind: vars.isBehind, logLevel: parts.logLevel })
   const changed = parts.changesOf(principal)
 
   async function confirm(question: string, signal: AbortSignal): Promise<boolean> {

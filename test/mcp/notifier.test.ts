@@ -31,12 +31,12 @@ function request(options: { token?: string; level?: string; fails?: boolean } = 
 /** A clock that stands still, so that a burst is all there is. */
 const still = (): number => 0
 /** A reader that takes whatever is written. */
-const keepsUp = (): boolean => false
+const KEEPS_UP = { isBehind: () => false }
 
 describe('threat: a flood of notifications, memory grows with a reader that stalls', () => {
   it('merges progress: some of it, growing, and the last value', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     for (let done = 1; done <= 20_000; done++) notify.progress(done, 20_000)
     await notify.flush()
     const values = sent.map(({ params }) => params.progress)
@@ -48,7 +48,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
 
   it('counts the log notifications that it drops', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     for (let index = 0; index < 20_000; index++) notify.log('info', `line ${index}`)
     await notify.flush()
     expect(sent).toHaveLength(257)
@@ -60,7 +60,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
 
   it('does not lose an error behind log notifications that nobody asked for', async () => {
     const { mcpReq, sent } = request({ level: 'error' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     for (let index = 0; index < 20_000; index++) notify.log('debug', `line ${index}`)
     notify.log('error', 'out of paper')
     await notify.flush()
@@ -70,7 +70,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
   it('lets 50 a second through after the burst', async () => {
     let now = 0
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, () => now)
+    const notify = notifier(mcpReq, KEEPS_UP, () => now)
     for (let done = 0; done < 1000; done++) notify.progress(done)
     expect(sent).toHaveLength(256)
     now = 1000
@@ -87,7 +87,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
     'counts log notifications by what they take on the wire: %s',
     async (_name, text, data, most) => {
       const { mcpReq, sent } = request()
-      const notify = notifier(mcpReq, keepsUp, still)
+      const notify = notifier(mcpReq, KEEPS_UP, still)
       for (let index = 0; index < 1000; index++) notify.log('info', text, data)
       await notify.flush()
       expect(sent).toHaveLength(most + 1)
@@ -98,7 +98,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
   it('holds back what a reader that is behind would only queue', async () => {
     let behind = true
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, () => behind, still)
+    const notify = notifier(mcpReq, { isBehind: () => behind }, still)
     for (let done = 1; done <= 10; done++) {
       notify.progress(done)
       notify.log('info', 'line')
@@ -119,9 +119,24 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
     ])
   })
 
+  it.each([
+    ['in its request', { level: 'error' }, undefined],
+    ['for its connection', {}, () => 'error' as const],
+  ])(
+    'keeps the burst for the levels that the caller asked for %s',
+    async (_name, asked, logLevel) => {
+      const { mcpReq, sent } = request(asked)
+      const notify = notifier(mcpReq, { ...KEEPS_UP, logLevel }, still)
+      for (let index = 0; index < 20_000; index++) notify.log('warning', `line ${index}`)
+      notify.log('error', 'this one')
+      await notify.flush()
+      expect(sent.map(({ params }) => params.data)).toEqual(['this one'])
+    },
+  )
+
   it('lets what is slow enough through as it is', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     for (let done = 1; done <= 100; done++) notify.progress(done, 100, `step ${done}`)
     await notify.flush()
     expect(sent).toHaveLength(100)
@@ -136,7 +151,7 @@ describe('threat: a flood of notifications, memory grows with a reader that stal
     ['log', undefined, 1024],
   ] as const)('cuts a %s message', async (kind, token, length) => {
     const { mcpReq, sent } = request(token === undefined ? {} : { token })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     if (kind === 'progress') notify.progress(1, 1, 'x'.repeat(1_000_000))
     else notify.log('info', 'x'.repeat(1_000_000))
     await notify.flush()
@@ -153,7 +168,7 @@ describe('contract: progress', () => {
     ['infinity', [1, Number.POSITIVE_INFINITY]],
   ])('drops %s', async (_name, values) => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     for (const value of values) notify.progress(value)
     await notify.flush()
     expect(sent).toHaveLength(1)
@@ -161,7 +176,7 @@ describe('contract: progress', () => {
 
   it('leaves out a total that is no number', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     notify.progress(1, Number.NaN)
     await notify.flush()
     expect(sent[0]?.params).toEqual({ progressToken: 'p', progress: 1 })
@@ -169,7 +184,7 @@ describe('contract: progress', () => {
 
   it('sends none to a caller that did not ask', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     notify.progress(1)
     await notify.flush()
     expect(sent).toEqual([])
@@ -178,7 +193,7 @@ describe('contract: progress', () => {
 
   it('sends nothing after the end', async () => {
     const { mcpReq, sent } = request({ token: 'p' })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     await notify.flush()
     notify.progress(1)
     notify.log('emergency', 'late')
@@ -187,7 +202,7 @@ describe('contract: progress', () => {
 
   it('does not fail the tool when nobody is there to read', async () => {
     const { mcpReq } = request({ token: 'p', fails: true })
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     notify.progress(1)
     notify.log('info', 'one')
     await notify.flush()
@@ -222,7 +237,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
     ['too much', { text: 'x'.repeat(8192) }],
   ])('sends the message alone for %s', async (_name, data) => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     notify.log('info', 'text', data)
     await notify.flush()
     expect(sent).toEqual([
@@ -232,7 +247,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
 
   it('sends what it checked, though the data answers differently each time', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     const value = { toJSON: () => (asked++ === 0 ? 'small' : 'x'.repeat(1_000_000)) }
     notify.log('info', 'text', { value })
     await notify.flush()
@@ -241,7 +256,7 @@ describe('threat: log data that does not serialize, the answer never leaves', ()
 
   it('lets plain data through', async () => {
     const { mcpReq, sent } = request()
-    const notify = notifier(mcpReq, keepsUp, still)
+    const notify = notifier(mcpReq, KEEPS_UP, still)
     notify.log('notice', 'text', { count: 3 })
     await notify.flush()
     expect(sent[0]?.params).toEqual({ level: 'notice', data: { count: 3, message: 'text' } })

@@ -185,6 +185,9 @@ describe.each(CLIENTS)('contract: %s', (_name, connect) => {
     await client.call('every_level', {})
     await until(() => heard.logs.includes('emergency'))
     expect(heard.logs).toEqual(['error', 'critical', 'alert', 'emergency'])
+    await client.call('chatter', {})
+    await until(() => heard.logs.length > 4)
+    expect(heard.logs.slice(4)).toEqual(['error'])
     await client.close()
   })
 

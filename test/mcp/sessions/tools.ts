@@ -55,6 +55,18 @@ export function sessionTools(): SessionTools {
       }),
       defineTool({
         ...base,
+        name: 'chatter',
+        title: 'Chatter',
+        description: 'Logs more than a call may, and then what matters.',
+        output,
+        async run(_input, { log }) {
+          for (let line = 0; line < 2000; line++) log('debug', `line ${line}`)
+          log('error', 'what matters')
+          return { said: 'done' }
+        },
+      }),
+      defineTool({
+        ...base,
         name: 'every_level',
         title: 'Every level',
         description: 'Logs once at each level.',
