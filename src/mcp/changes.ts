@@ -10,8 +10,8 @@ import { type Pace, paced } from './paced.ts'
 /** Whoever opens a stream. */
 export interface Listener {
   readonly principal: Principal
-  /** Ends a stream that follows resources; `undefined` for one that does not. */
-  readonly end: (() => void) | undefined
+  /** Ends a stream that follows resources, and says why; `undefined` for one that does not. */
+  readonly end: ((why: 'policies' | 'missed') => void) | undefined
   /** That of its client; without one everything is delivered at once. */
   readonly pace?: Pace | undefined
 }
@@ -64,16 +64,19 @@ export function changes(shared?: SharedEvents): Changes {
     shared?.publish(JSON.stringify({ from: self, event, space }))
   }
 
-  function policiesChanged(): void {
+  function everythingChanged(why: 'policies' | 'missed'): void {
     for (const event of LISTS) deliver(event, undefined)
-    for (const { listener } of streams) listener?.end?.()
+    for (const { listener } of streams) listener?.end?.(why)
   }
 
   // Who was not listening may have missed anything: that is as if everything had changed.
-  shared?.listen((text) => {
-    const told = toldSchema.safeParse(parse(text))
-    if (told.success && told.data.from !== self) deliver(told.data.event, told.data.space)
-  }, policiesChanged)
+  shared?.listen(
+    (text) => {
+      const told = toldSchema.safeParse(parse(text))
+      if (told.success && told.data.from !== self) deliver(told.data.event, told.data.space)
+    },
+    () => everythingChanged('missed'),
+  )
 
   return {
     bus: {
@@ -92,7 +95,7 @@ export function changes(shared?: SharedEvents): Changes {
     listsChanged() {
       for (const event of LISTS) publish(event, undefined)
     },
-    policiesChanged,
+    policiesChanged: () => everythingChanged('policies'),
   }
 }
 

@@ -20,13 +20,14 @@ export interface Following {
  * Answers `resources/subscribe` and `resources/unsubscribe`, for a connection that lasts.
  *
  * `authorize` has decided as for `resources/read` by the time they come here. What follows a resource
- * ends with its connection, and with `forget` when the policies have changed.
+ * ends with its connection, and with `forget` when the policies have changed. The client cannot be told
+ * that: it is told that the resource has changed, reads it again and finds out what it may.
  */
 export function serveFollowing(
   server: Server,
   { calls }: { readonly calls: Calls },
   servedOf: ServedOf,
-): Following & { forget(): void } {
+): Following & { all(): readonly string[]; forget(): void } {
   const followed = new Set<string>()
 
   /** @throws {ProtocolError} -32602 for a URI of no resource, and for one too many */
@@ -68,6 +69,7 @@ export function serveFollowing(
   )
   return {
     hears: (event) => event.kind !== 'resource_updated' || followed.has(event.uri),
+    all: () => [...followed],
     forget: () => followed.clear(),
   }
 }

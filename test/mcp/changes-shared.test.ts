@@ -3,7 +3,7 @@ import type { ServerEvent } from '@modelcontextprotocol/server'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import type { Principal } from '../../src/context.ts'
 import { createLogger } from '../../src/log.ts'
-import { type Changes, changes } from '../../src/mcp/changes.ts'
+import { type Changes, changes, type Listener } from '../../src/mcp/changes.ts'
 import { redisStore } from '../../src/stores/redis.ts'
 import { describeRedis, type Redis, startRedis } from '../redis.ts'
 
@@ -41,9 +41,9 @@ describeRedis(
     /** What a stream of this caller hears, and whether it was ended. */
     function stream(of: Changes, principal: Principal) {
       const heard: ServerEvent[] = []
-      const state = { heard, ended: false, next: Promise.withResolvers<void>() }
-      const end = (): void => {
-        state.ended = true
+      const state = { heard, ended: '', next: Promise.withResolvers<void>() }
+      const end: Listener['end'] = (why) => {
+        state.ended = why
       }
       of.heardBy({ principal, end }, () =>
         of.bus.subscribe((event) => {
@@ -112,7 +112,7 @@ describeRedis(
         'prompts_list_changed',
       ])
       // It may have missed a resource that it follows: who opens it again reads it again.
-      expect(his.ended).toBe(true)
+      expect(his.ended).toBe('missed')
       await until(() => {
         here.publish({ kind: 'prompts_list_changed' }, undefined)
         return his.heard.length > 3

@@ -8,7 +8,7 @@ import type { Holds } from '../../holds.ts'
 import { whenClosed } from '../../when-closed.ts'
 import { askInSession } from '../ask.ts'
 import { authInfoOf } from '../auth-info.ts'
-import type { Changes } from '../changes.ts'
+import type { Changes, Listener } from '../changes.ts'
 import { endingStream } from '../ending-stream.ts'
 import { serveFollowing } from '../following.ts'
 import { questions } from '../questions.ts'
@@ -102,7 +102,13 @@ export async function createSession(
     }
   }
   await server.connect(transport)
-  const listener = { principal: c.get('identity').principal, end: following.forget }
+  const listener: Listener = {
+    principal: c.get('identity').principal,
+    end(why) {
+      for (const uri of following.all()) void tell(server, { kind: 'resource_updated', uri })
+      if (why === 'policies') following.forget()
+    },
+  }
   const unsubscribe = changes.heardBy(listener, () =>
     changes.bus.subscribe((event) => {
       if (following.hears(event)) void tell(server, event)
