@@ -1,189 +1,138 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { makeFork, silence } from './fork.ts'
-import { load } from './load.ts'
-import { pinLoad, type ServerProcess, startServer } from './server-process.ts'
+import { chart } from './chart.ts'
+import type { Bench } from './compare.ts'
+import { CONTESTANTS, type Contestant, versionOf } from './contestants.ts'
+import { CONNECTIONS } from './load.ts'
+import manifest from './package.json' with { type: 'json' }
+import type { Results, Row, SectionName } from './results.ts'
+import { callers, calls, controls, lists, progress, start, tools } from './sections.ts'
+import { pinLoad } from './server-process.ts'
+import { describeRun, filled, readmeBlock, summaryBlock, tables } from './tables.ts'
 
+const SECTIONS = {
+  calls,
+  lists,
+  progress,
+  start,
+  tools,
+  callers,
+  controls,
+} as const satisfies Record<SectionName, (bench: Bench) => Promise<readonly Row[]>>
+
+const HERE = import.meta.dirname
+
+// Measures, prints the tables, and keeps what a whole run has measured: see README.md.
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '10' },
-    seconds: { type: 'string', default: '2' },
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    sections: { type: 'string' },
+    servers: { type: 'string' },
+    /** Writes the results here and nothing else. */
+    out: { type: 'string' },
   },
 })
-const rounds = Number(values.rounds)
-const seconds = Number(values.seconds)
+const rounds = Number(values.rounds ?? (values.quick ? 5 : 30))
+const seconds = Number(values.seconds ?? (values.quick ? 0.1 : 0.15))
+const isWhole = !values.quick && values.sections === undefined && values.servers === undefined
 
-/** What one server did in one round. */
-interface Slice {
-  readonly perSecond: number
-  /** CPU time of the server process for one request, ms. */
-  readonly cpuMs: number
-  /** Share of one core that the server used; below 0.9 it was not the bottleneck. */
-  readonly busy: number
-}
-
-const LABELS: ReadonlyMap<string, string> = new Map([
-  ['raw', 'a  Hono, no protocol'],
-  ['sdk-hoisted', 'b  SDK, 10 tools, schemas hoisted'],
-  ['sdk-documented', 'c  SDK, 10 tools, as documented'],
-  ['gatehouse-1', 'd  Gatehouse, 1 tool'],
-  ['gatehouse-silent', 'd  the same without audit trail'],
-  ['gatehouse-10', 'd  Gatehouse, 10 tools'],
-  ['gatehouse-50', 'd  Gatehouse, 50 tools'],
-])
-
-/** With so many tools. */
-const FORKS = [
-  ['gatehouse-1', 1],
-  ['gatehouse-silent', 1],
-  ['gatehouse-10', 10],
-  ['gatehouse-50', 50],
-] as const
-
-interface Ratio {
-  readonly label: string
-  readonly top: string
-  readonly bottom: string
-  readonly by: 'perSecond' | 'cpuMs'
-  readonly target: number
-  readonly atMost: boolean
-}
-
-const speed = { top: 'gatehouse-10', by: 'perSecond', atMost: false } as const
-const RATIOS: readonly Ratio[] = [
-  { ...speed, label: 'speed: Gatehouse / a', bottom: 'raw', target: 0.18 },
-  { ...speed, label: 'speed: Gatehouse / b', bottom: 'sdk-hoisted', target: 1.5 },
-  { ...speed, label: 'speed: Gatehouse / c', bottom: 'sdk-documented', target: 6 },
-  {
-    label: 'CPU: 50 tools / 1 tool',
-    top: 'gatehouse-50',
-    bottom: 'gatehouse-1',
-    by: 'cpuMs',
-    target: 1.2,
-    atMost: true,
-  },
-  {
-    label: 'CPU: without / with audit trail',
-    top: 'gatehouse-silent',
-    bottom: 'gatehouse-1',
-    by: 'cpuMs',
-    target: 0.9,
-    atMost: false,
-  },
-]
-
+const only = values.servers?.split(',')
+const asked = CONTESTANTS.filter(({ id }) => only === undefined || only.includes(id))
+const missing: { label: string; why: string }[] = []
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-bench-'))
-const pinned = pinLoad()
-const servers = new Map<string, ServerProcess>()
-
 try {
-  await startAll()
-  for (const [name, server] of servers) {
-    for (let warmUp = 0; warmUp < 3; warmUp += 1) await measure(name, server)
+  const json = jsonOf(await run())
+  // What is printed is what is kept, rounded alike.
+  const results: Results = JSON.parse(json)
+  console.log(`${describeRun(results)}\n\n${tables(results)}`)
+  if (values.out !== undefined) writeFileSync(values.out, json)
+  else if (isWhole) {
+    writeFileSync(join(HERE, 'results.json'), json)
+    writeFileSync(join(HERE, '../docs/images/bench.svg'), chart(results))
+    fill(join(HERE, 'README.md'), readmeBlock(results))
+    fill(join(HERE, '../README.md'), summaryBlock(results))
   }
-  const slices = new Map<string, Slice[]>()
-  for (const name of servers.keys()) slices.set(name, [])
-  for (let round = 1; round <= rounds; round += 1) {
-    for (const [name, server] of servers) slices.get(name)?.push(await measure(name, server))
-    process.stderr.write(`round ${round} of ${rounds}\n`)
-  }
-  report(slices)
 } finally {
-  await Promise.all([...servers.values()].map((server) => server.stop()))
   rmSync(folder, { recursive: true })
 }
 
-async function startAll(): Promise<void> {
-  const own = join(import.meta.dirname, 'servers')
-  const env = { PATH: process.env['PATH'], NODE_ENV: 'production' }
-  const sdk = join(own, 'sdk.ts')
-  servers.set('raw', await startServer(join(own, 'raw-hono.ts'), { cwd: own, env, pinned }))
-  const hoisted = { ...env, BENCH_SCHEMAS: 'hoisted' }
-  servers.set('sdk-hoisted', await startServer(sdk, { cwd: own, env: hoisted, pinned }))
-  servers.set('sdk-documented', await startServer(sdk, { cwd: own, env, pinned }))
-  for (const [name, tools] of FORKS) {
-    const cwd = join(folder, name)
-    mkdirSync(cwd)
-    makeFork(cwd, tools)
-    if (name === 'gatehouse-silent') silence(cwd)
-    const gatehouse = {
-      ...env,
-      NODE_ENV: 'development',
-      PORT: '0',
-      ADMIN_PORT: '0',
-      MCP_AUDIT_FILE: join(cwd, 'log/audit.jsonl'),
-    }
-    const server = await startServer('src/main.ts', { cwd, env: gatehouse, pinned })
-    if (server.key === undefined) throw new Error('the server printed no API key')
-    servers.set(name, server)
+async function run(): Promise<Results> {
+  const [before = Number.NaN] = loadavg()
+  if (asked.some(({ needs }) => needs !== undefined)) install()
+  const pinned = pinLoad()
+  const bench: Bench = { rounds, seconds, folder, pinned, contestants: asked.filter(isInstalled) }
+  const wanted = values.sections?.split(',')
+  const sections: Record<SectionName, readonly Row[]> = {
+    calls: [],
+    lists: [],
+    progress: [],
+    start: [],
+    tools: [],
+    callers: [],
+    controls: [],
   }
-}
-
-async function measure(name: string, server: ServerProcess): Promise<Slice> {
-  const before = server.cpuMs()
-  const done = await load(server, seconds).catch((cause: unknown) => {
-    throw new Error(`${name} did not serve its load`, { cause })
-  })
-  const cpu = server.cpuMs() - before
+  for (const [name, measure] of Object.entries(SECTIONS)) {
+    if (wanted !== undefined && !wanted.includes(name)) continue
+    const begun = performance.now()
+    Object.assign(sections, { [name]: await measure(bench) })
+    const took = Math.round((performance.now() - begun) / 1000)
+    process.stderr.write(`${name}: ${took} s\n`)
+  }
+  const [after = Number.NaN] = loadavg()
   return {
-    perSecond: done.requests / done.seconds,
-    cpuMs: cpu / done.requests,
-    busy: cpu / (done.seconds * 1000),
+    date: new Date().toISOString().slice(0, 10),
+    machine: {
+      cpu: cpus()[0]?.model ?? 'unknown processor',
+      cores: cpus().length,
+      node: process.version,
+      pinned,
+      load: [before, after],
+    },
+    settings: { rounds, seconds, connections: CONNECTIONS },
+    versions: manifest.optionalDependencies,
+    missing,
+    sections,
   }
 }
 
-function report(slices: ReadonlyMap<string, readonly Slice[]>): void {
-  const of = (name: string): readonly Slice[] => slices.get(name) ?? []
-  const spread = (numbers: readonly number[], digits: number): string => {
-    const [low, middle, high] = [Math.min(...numbers), median(numbers), Math.max(...numbers)]
-    return `${middle.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`
+/** Brings the packages that are compared. What cannot be had is left out by name, and the run goes on. */
+function install(): void {
+  const packages = Object.entries(manifest.optionalDependencies)
+  if (packages.every(([name, version]) => versionOf(name) === version)) return
+  try {
+    process.stderr.write('npm ci --ignore-scripts, for the packages that are compared\n')
+    execFileSync('npm', ['ci', '--ignore-scripts'], { cwd: HERE, stdio: 'ignore' })
+  } catch {
+    process.stderr.write('npm ci failed: only what is installed is compared\n')
   }
-  const line = (cells: readonly string[]): void => {
-    console.log(
-      cells
-        .map((cell, index) => cell.padEnd(index === 0 ? 36 : 26))
-        .join('')
-        .trimEnd(),
+}
+
+function isInstalled({ label, needs }: Contestant): boolean {
+  const versions: Readonly<Record<string, string>> = manifest.optionalDependencies
+  if (needs === undefined || versionOf(needs) === versions[needs]) return true
+  missing.push({ label, why: `${needs} ${versions[needs]} is not installed` })
+  return false
+}
+
+function fill(path: string, block: string): void {
+  writeFileSync(path, filled(readFileSync(path, 'utf8'), block))
+}
+
+/** A line for each row, so that two runs can be compared. Five digits are more than is measured. */
+function jsonOf({ sections, ...about }: Results): string {
+  const line = (value: unknown): string =>
+    JSON.stringify(value, (_name, inner: unknown) =>
+      typeof inner === 'number' ? Number(inner.toPrecision(5)) : inner,
     )
-  }
-
-  console.log(`\nMedian (lowest to highest) of ${rounds} rounds of ${seconds} s, 16 connections`)
-  console.log(pinned ? 'Servers on one core, load on another.\n' : 'Not pinned: no taskset here.\n')
-  line(['server', 'requests a second', 'CPU ms a request', 'core used'])
-  for (const [name, all] of slices) {
-    line([
-      LABELS.get(name) ?? name,
-      spread(
-        all.map(({ perSecond }) => perSecond),
-        0,
-      ),
-      spread(
-        all.map(({ cpuMs }) => cpuMs),
-        3,
-      ),
-      spread(
-        all.map(({ busy }) => busy),
-        2,
-      ),
-    ])
-  }
-
-  console.log('')
-  line(['ratio', 'by round', 'target', ''])
-  for (const { label, top, bottom, by, target, atMost } of RATIOS) {
-    const tops = of(top)
-    const ratios = of(bottom).map((slice, index) => (tops[index]?.[by] ?? Number.NaN) / slice[by])
-    const met = atMost ? median(ratios) <= target : median(ratios) >= target
-    const wanted = `${atMost ? 'at most' : 'at least'} ${target}`
-    line([label, spread(ratios, 2), wanted, met ? 'met' : 'missed'])
-  }
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  const [low, high] = [sorted[sorted.length - 1 - middle], sorted[middle]]
-  return ((low ?? Number.NaN) + (high ?? Number.NaN)) / 2
+  const heads = Object.entries(about).map(([name, value]) => `  "${name}": ${line(value)},\n`)
+  const lists = Object.entries(sections).map(
+    ([name, rows]) =>
+      `    "${name}": [\n${rows.map((row) => `      ${line(row)}`).join(',\n')}\n    ]`,
+  )
+  return `{\n${heads.join('')}  "sections": {\n${lists.join(',\n')}\n  }\n}\n`
 }

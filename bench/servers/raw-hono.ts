@@ -11,6 +11,6 @@ app.post('/mcp', async (c) => {
   return c.json({ jsonrpc: '2.0', id, result: { content, structuredContent: { text } } })
 })
 
-serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) => {
-  console.log(`raw Hono listens on http://127.0.0.1:${port}`)
+serve({ fetch: app.fetch, hostname: '127.0.0.1', port: Number(process.env['PORT']) }, () => {
+  console.log('listening')
 })

@@ -1,8 +1,10 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Entry, enter } from '../../bench/bouts.ts'
+import { startFork } from '../../bench/contestants.ts'
 import { makeFork } from '../../bench/fork.ts'
 import { load } from '../../bench/load.ts'
-import { pinLoad, type ServerProcess, startServer } from '../../bench/server-process.ts'
+import { pinLoad, startServer } from '../../bench/server-process.ts'
+import { call } from '../../bench/work.ts'
 import { temporaryFolder } from '../audit/pipe.ts'
 import { quantile, type Scenario, some } from './scenario.ts'
 import { missingProc } from './target.ts'
@@ -25,9 +27,9 @@ export const cost: Scenario = {
     using folder = temporaryFolder()
     const pinned = pinLoad()
     const { guarded, bare, sdk } = await start(folder.path, pinned)
-    const cpuMs = async (server: ServerProcess): Promise<number> => {
+    const cpuMs = async ({ server, clients }: Entry): Promise<number> => {
       const before = server.cpuMs()
-      const { requests } = await load(server, seconds)
+      const { requests } = await load(clients, call, seconds)
       calls += requests
       return (server.cpuMs() - before) / requests
     }
@@ -45,7 +47,7 @@ export const cost: Scenario = {
       without.push(await cpuMs(bare))
       ofSdk.push(await cpuMs(sdk))
     }
-    await Promise.all([guarded.stop(), bare.stop(), sdk.stop()])
+    await Promise.all([guarded, bare, sdk].map(({ server }) => server.stop()))
     const ratios = withIt.map((ms, round) => ms / (without[round] ?? Number.NaN))
     return [
       some('calls', calls, 2),
@@ -65,21 +67,22 @@ export const cost: Scenario = {
 async function start(
   folder: string,
   pinned: boolean,
-): Promise<Readonly<Record<'guarded' | 'bare' | 'sdk', ServerProcess>>> {
+): Promise<Readonly<Record<'guarded' | 'bare' | 'sdk', Entry>>> {
   const cwd = join(folder, 'fork')
-  mkdirSync(cwd)
-  makeFork(cwd, 10)
-  const env = {
-    PATH: process.env['PATH'],
-    NODE_ENV: 'development',
-    PORT: '0',
-    ADMIN_PORT: '0',
-    MCP_AUDIT_FILE: join(cwd, 'log/audit.jsonl'),
-  }
-  const guarded = await startServer('src/main.ts', { cwd, env, pinned })
+  const env = { PATH: process.env['PATH'], NODE_ENV: 'development', BENCH_TOOLS: '10' }
+  const guarded = await startFork(cwd, makeFork(cwd, 10), pinned)
   const root = join(import.meta.dirname, '../..')
   const bare = await startServer('test/load/bare-server.ts', { cwd: root, env, pinned })
   const hoisted = { ...env, NODE_ENV: 'production', BENCH_SCHEMAS: 'hoisted' }
   const sdk = await startServer('bench/servers/sdk.ts', { cwd: root, env: hoisted, pinned })
-  return { guarded, bare, sdk }
+  const named = (id: string): Pick<Entry, 'id' | 'label' | 'era'> => ({
+    id,
+    label: id,
+    era: '2026',
+  })
+  return {
+    guarded: await enter(named('guarded'), guarded),
+    bare: await enter(named('bare'), bare),
+    sdk: await enter(named('sdk'), sdk),
+  }
 }
