@@ -11,6 +11,7 @@ import { clientAddress } from './client-address.ts'
 import type { Route } from './controls/route.ts'
 import { denyList } from './deny-list.ts'
 import { allowedHosts, allowedOrigin, anonymousIdentity } from './development.ts'
+import { egressRules } from './egress-rules.ts'
 import type { DenyReason } from './errors.ts'
 import type { LastingParts } from './lasting.ts'
 import { parametersInHeaders, paramHeaders } from './mcp/definitions.ts'
@@ -77,6 +78,7 @@ export function assemble(lasting: LastingParts, policies: Policies): Assembly {
   const served = {
     rules,
     resultBytes: limits.result.bytes,
+    egress: egressRules(policies.egress, catalog),
     streamSeconds: limits.timeouts.streamSeconds,
     tasks: limits.tasks, // optional: tasks
   }

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Principal } from './context.ts'
+import type { Fetch } from './fetch.ts'
 
 /** The eight severities of MCP log notifications, least to most severe (RFC 5424 §6.2.1). */
 export const LOG_LEVELS = [
@@ -53,6 +54,7 @@ export interface ToolContext {
    */
   confirm(question: string): Promise<boolean>
   readonly store: OwnerStore
+  readonly fetch: Fetch
   /**
    * Tells those who follow this resource that it has changed: the streams of the same owner, of
    * everybody who may read it when it is `shared`. They are told once, when the call has ended.

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import type { Catalog } from './define.ts'
 import type { Addresses } from './development.ts'
+import { toolFetch } from './egress.ts'
 import { credentialHolds, type Holds } from './holds.ts'
 import type { Load } from './load.ts'
 import { callFields, type Logger } from './log.ts'
@@ -94,6 +95,7 @@ export function lastingParts(options: LastingOptions, http: Policies['http']): L
       calls: running,
       states: requestStates(ring, store),
       reportFailure,
+      fetchOf: toolFetch({ outbound, trail }),
       legacy: http.protocol.legacy,
       sessions: { http, slotsOf, holds, clock }, // optional: legacy-sessions
       tasks: createTasks({ store, clock, logger }), // optional: tasks

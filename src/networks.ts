@@ -60,6 +60,26 @@ const SPECIAL_IPV4 = networkList([
 const GLOBAL_IPV6 = networkList(['2000::/3'])
 const SPECIAL_IPV6 = networkList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'])
 
+const UNIQUE_LOCAL = networkList(['fc00::/7'])
+
+/** RFC 1918, RFC 6598, RFC 4193: networks of one's own. Not loopback, not link-local. */
+const PRIVATE = networkList([
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  'fc00::/7',
+])
+
+/** Metadata services of clouds that stand in a private range: they hand out credentials of the host. */
+const METADATA = networkList(['100.100.100.200/32', 'fd00:ec2::/32', 'fd20:ce::254/128'])
+
+/** Whether an address is one of a private network. An IPv4 address written as IPv6 is none. */
+export function isPrivateAddress(address: string): boolean {
+  if (isIP(address) === 6 && !isWithin(UNIQUE_LOCAL, address)) return false
+  return isWithin(PRIVATE, address) && !isWithin(METADATA, address)
+}
+
 export function isLoopbackAddress(address: string): boolean {
   return isWithin(LOOPBACK, address)
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import type { Mode } from './config.ts'
+import { egressPolicy } from './policy-egress.ts'
 import { httpPolicy } from './policy-http.ts'
 import { accessPolicy, auditPolicy, authPolicy, limitsPolicy } from './policy-schemas.ts'
 import { inWords, type Problem, Problems } from './problems.ts'
@@ -15,6 +16,8 @@ export type AccessPolicy = z.infer<typeof accessPolicy>
 export type AccessEntry = AccessPolicy['tools'][string]
 export type LimitsPolicy = z.infer<typeof limitsPolicy>
 export type AuditPolicy = z.infer<typeof auditPolicy>
+export type EgressPolicy = z.infer<ReturnType<typeof egressPolicy>>
+export type DestinationPolicy = EgressPolicy['tools'][string][number]
 
 /** What is allowed, frozen. Each part is one file. */
 export interface Policies {
@@ -23,14 +26,22 @@ export interface Policies {
   readonly access: AccessPolicy
   readonly limits: LimitsPolicy
   readonly audit: AuditPolicy
+  readonly egress: EgressPolicy
   /**
    * SHA-256, hex. To compute it by hand:
-   * `sha256sum access.yaml audit.yaml auth.yaml http.yaml limits.yaml | sha256sum`.
+   * `sha256sum access.yaml audit.yaml auth.yaml egress.yaml http.yaml limits.yaml | sha256sum`.
    */
   readonly digest: string
 }
 
-const FILES = ['access.yaml', 'audit.yaml', 'auth.yaml', 'http.yaml', 'limits.yaml'] as const
+const FILES = [
+  'access.yaml',
+  'audit.yaml',
+  'auth.yaml',
+  'egress.yaml',
+  'http.yaml',
+  'limits.yaml',
+] as const
 
 type File = (typeof FILES)[number]
 
@@ -40,7 +51,7 @@ const NO_DIR = {
 }
 
 /**
- * Reads the five policy files of a folder.
+ * Reads the six policy files of a folder.
  *
  * Not checked here: that every tool has an entry and every condition compiles (`compileRules`), and
  * that policies and settings together leave a way to authenticate.
@@ -64,11 +75,12 @@ export function loadPolicies(dir: string, mode: Mode): Policies {
   const access = load('access.yaml', accessPolicy)
   const limits = load('limits.yaml', limitsPolicy)
   const audit = load('audit.yaml', auditPolicy)
+  const egress = load('egress.yaml', egressPolicy(mode))
 
-  if (problems.length > 0 || !http || !auth || !access || !limits || !audit) {
+  if (problems.length > 0 || !http || !auth || !access || !limits || !audit || !egress) {
     throw new Problems(problems)
   }
-  return Object.freeze({ http, auth, access, limits, audit, digest: digestOf(sources) })
+  return Object.freeze({ http, auth, access, limits, audit, egress, digest: digestOf(sources) })
 }
 
 /**
@@ -107,7 +119,7 @@ function otherFiles(dir: string): readonly string[] {
   try {
     return readdirSync(dir).filter((name) => /\.ya?ml$/i.test(name) && !known.has(name))
   } catch {
-    // A folder that may not be listed: the five files that count are read or reported by name.
+    // A folder that may not be listed: the files that count are read or reported by name.
     return []
   }
 }

@@ -3,6 +3,7 @@ import { createApp } from './app.ts'
 import { type Assembly, assemble } from './assemble.ts'
 import type { Reload, ReloadDigests } from './audit/trail.ts'
 import { clientSecretFiles } from './auth/configured-introspection.ts' // optional: introspection
+import { egressCredentialFiles } from './egress-rules.ts'
 import { filesDigest, watchFiles } from './file-watch.ts'
 import type { LastingParts } from './lasting.ts'
 import type { PublicListener } from './listen.ts'
@@ -54,6 +55,7 @@ export function reloading(
     const files = [
       ...watchedFiles(config),
       ...clientSecretFiles(policies.auth), // optional: introspection
+      ...egressCredentialFiles(policies.egress),
     ]
     return { policies: policies.digest, files: filesDigest(files) }
   }

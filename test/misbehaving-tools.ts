@@ -4,6 +4,13 @@ import { z } from 'zod'
 import { defineTool, type Tool } from '../src/define.ts'
 import type { PolicyEdit } from './server.ts'
 
+/** Room for a result that no reader finds in the buffers of its system when it stalls. */
+export const largeResults: PolicyEdit = [
+  'limits.yaml',
+  'result: { bytes: 1048576 }',
+  'result: { bytes: 4194304 }',
+]
+
 /** What the errors of these tools say. It must not be found in any answer or record. */
 export const SECRET = 'canary-correct horse battery staple'
 
@@ -21,6 +28,16 @@ export const misbehavingTools: readonly Tool[] = [
     output,
     longRunning: false,
     run: async ({ bytes }) => ({ text: 'x'.repeat(bytes) }),
+  }),
+  defineTool({
+    name: 'straying',
+    title: 'Straying',
+    description: 'Asks a service that no policy lists for it.',
+    annotations,
+    input: nothing,
+    output,
+    longRunning: false,
+    run: async (_input, { fetch }) => ({ text: (await fetch('https://api.example.com/')).text() }),
   }),
   defineTool({
     name: 'deaf',

@@ -10,6 +10,7 @@ import {
   record,
   userOf,
 } from './ocsf-attributes.ts'
+import { egressRecord } from './ocsf-egress.ts'
 import type { AuditEvent } from './trail.ts'
 
 const API_READ: Kind = { category: 6, class: 6003, activity: 2 }
@@ -109,6 +110,8 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
         },
       })
     }
+    case 'egress':
+      return egressRecord(event, context)
     case 'authn.fail':
       return record(event, context, {
         kind: LOGON,
@@ -205,7 +208,7 @@ export function toOcsf(event: AuditEvent, context: RecordContext): AuditRecord {
 }
 
 /** Refused targets may have more than a path: scheme, user and password, query, fragment. */
-const BESIDES_PATH = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*|[?#].*$/gis
+const BESIDES_PATH = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*|[?#].*/gis
 
 function pathOf(target: string): string {
   return cleanText(target.replace(BESIDES_PATH, ''))

@@ -1,5 +1,6 @@
 import type { Era, Principal } from '../context.ts'
 import type { DenyReason, RefusalName } from '../errors.ts'
+import type { EgressFault } from '../fetch.ts'
 import type { Coverage } from './chain.ts'
 
 /** Facts of one request that every record about it carries. */
@@ -69,6 +70,21 @@ export type AuditEvent =
         /** SHA-256 of the result as sent, hex. */
         readonly resultSha256: string | undefined
         readonly progressCount: number
+      })
+  | (RequestFacts &
+      OperationFacts & {
+        /** A request that a tool has sent, or was not allowed to send. */
+        readonly event: 'egress'
+        readonly outcome: 'ok' | EgressFault
+        /** As policy lists it; `undefined` when it lists none for this request. */
+        readonly origin: string | undefined
+        /** `undefined` when the request was not one that may be sent. */
+        readonly httpMethod: string | undefined
+        /** HTTP status of the answer. */
+        readonly status: number | undefined
+        readonly sentBytes: number
+        readonly receivedBytes: number
+        readonly durationMs: number
       })
   | (RequestFacts & {
       readonly event: 'authn.fail'

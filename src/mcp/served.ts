@@ -1,6 +1,7 @@
 import type { ServerContext } from '@modelcontextprotocol/server'
 import type { Rules } from '../access/rules.ts'
 import type { AppVariables } from '../context.ts'
+import type { EgressRules } from '../egress-rules.ts'
 import type { Denied } from '../errors.ts'
 import type { LimitsPolicy } from '../policy.ts' // optional: tasks
 import type { Ask } from './asking.ts'
@@ -10,6 +11,7 @@ import type { Refused } from './refusal.ts'
 export interface McpPolicies {
   readonly rules: Rules
   readonly resultBytes: number
+  readonly egress: EgressRules
   /** Age at which a `subscriptions/listen` stream ends, seconds. */
   readonly streamSeconds: number
   readonly tasks: LimitsPolicy['tasks'] // optional: tasks

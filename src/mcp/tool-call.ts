@@ -10,6 +10,7 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Operation, Parsed, Principal } from '../context.ts'
 import { type LogLevel, type Tool, type ToolContext, ToolError } from '../define.ts'
+import type { FetchOf } from '../egress.ts'
 import { Denied } from '../errors.ts'
 import { ownerSpace } from '../owner-key.ts'
 import { ownerStore } from '../stores/owner-store.ts'
@@ -31,6 +32,7 @@ export interface ToolCallParts {
   readonly store: Store
   readonly states: RequestStates
   readonly reportFailure: ReportFailure
+  readonly fetchOf: FetchOf
   readonly changes: Changes
   readonly changesOf: (caller: Principal) => ResourceChanges
   /** What `logging/setLevel` has asked for, on a connection that lasts. */
@@ -92,6 +94,7 @@ export function callTool(
       log: notify.log,
       confirm: (question) => confirm(question, signal),
       store: ownerStore(store, ownerSpace(principal)),
+      fetch: parts.fetchOf(policies.egress, operation.facts, signal),
       resourceUpdated: changed.resourceUpdated,
       resourceListChanged: changed.resourceListChanged,
     }

@@ -16,6 +16,7 @@ import { Denied } from '../errors.ts'
 import { credentialHolds } from '../holds.ts'
 import { createLogger } from '../log.ts'
 import { changes } from '../mcp/changes.ts'
+import { createOutbound } from '../outbound.ts'
 import { loadPolicies } from '../policy.ts'
 import { Problems } from '../problems.ts'
 import { secretRing } from '../secrets.ts'
@@ -94,8 +95,12 @@ async function start(catalog: Catalog): Promise<void> {
         })
   const identity = await identityOf(caller)
   let lost = (): void => undefined
-  const parts = { catalog, policies, ring, store, trail, logger, clock: systemClock, holds, caller }
-  const server = stdioServer({ ...parts, changes: changed, identity, lost: () => lost() }, host)
+  const outbound = createOutbound({ mode: config.mode })
+  const parts = { catalog, policies, ring, store, trail, outbound, logger, holds, caller, identity }
+  const server = stdioServer(
+    { ...parts, clock: systemClock, changes: changed, lost: () => lost() },
+    host,
+  )
   await trail
     .commit({
       event: 'server.start',

@@ -10,6 +10,8 @@ import { callLimiter } from '../controls/call-limit.ts'
 import { principalLimiter } from '../controls/principal-limit.ts'
 import { withoutTasks } from '../controls/task-guard.ts' // optional: tasks
 import type { Catalog } from '../define.ts'
+import { toolFetch } from '../egress.ts'
+import { egressRules } from '../egress-rules.ts'
 import type { Holds } from '../holds.ts'
 import { failureLog } from '../lasting.ts'
 import type { Logger } from '../log.ts'
@@ -20,6 +22,7 @@ import { toolsDigest } from '../mcp/manifest.ts'
 import { requestStates } from '../mcp/request-state.ts'
 import { resourceChanges } from '../mcp/resource-changes.ts'
 import { connectStdio } from '../mcp/stdio.ts'
+import type { Outbound } from '../outbound.ts'
 import type { Policies } from '../policy.ts'
 import type { SecretRing } from '../secrets.ts'
 import { slotTables } from '../slots.ts'
@@ -37,6 +40,7 @@ export interface StdioParts {
   readonly ring: SecretRing
   readonly store: Store
   readonly trail: AuditTrail
+  readonly outbound: Outbound
   readonly logger: Logger
   readonly clock: Clock
   readonly holds: Holds
@@ -66,7 +70,7 @@ export interface StdioServer {
  * @throws {Problems} when catalog and access policy do not fit
  */
 export function stdioServer(parts: StdioParts, output: Output): StdioServer {
-  const { catalog, policies, ring, trail, logger, changes, identity } = parts
+  const { catalog, policies, ring, trail, outbound, logger, changes, identity } = parts
   const { auth, access, limits, http } = policies
   const rules = compileRules(access, auth.baseScope, catalog)
   const store =
@@ -91,6 +95,7 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
     policies: {
       rules,
       resultBytes: limits.result.bytes,
+      egress: egressRules(policies.egress, catalog),
       streamSeconds: limits.timeouts.streamSeconds,
       tasks: limits.tasks, // optional: tasks
     },
@@ -106,6 +111,7 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
     calls: running,
     states: requestStates(ring, parts.store),
     reportFailure,
+    fetchOf: toolFetch({ outbound, trail }),
     failed: (error) => logger.error('A request failed', { error }),
     changes,
     changesOf: resourceChanges(changes, catalog.resources),

@@ -29,6 +29,9 @@ export function counted(
       case 'outcome':
         onOutcome(event)
         return
+      case 'egress':
+        metrics.egress.inc({ outcome: event.outcome })
+        return
       case 'jwks.change':
         metrics.keySetChanges.inc({ issuer: event.issuer })
         return

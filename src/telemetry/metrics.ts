@@ -15,6 +15,7 @@ export interface Metrics {
   readonly throttles: Counter<'policy'>
   readonly authenticationFailures: Counter<'cause'>
   readonly tokenSkew: Histogram
+  readonly egress: Counter<'outcome'>
   readonly keySetChanges: Counter<'issuer'>
   readonly reloads: Counter<'kind' | 'outcome'>
   readonly faults: Counter<'cause'>
@@ -82,6 +83,12 @@ export function createMetrics(): Metrics {
       name: 'token_iat_skew_seconds',
       help: 'This clock minus iat of an access token when it is verified; negative: issued in the future.',
       buckets: SKEW_SECONDS,
+      registers,
+    }),
+    egress: new Counter({
+      name: 'gatehouse_egress_requests_total',
+      help: 'Requests of tools to other services by outcome.',
+      labelNames: ['outcome'],
       registers,
     }),
     keySetChanges: new Counter({

@@ -244,6 +244,38 @@ export const RECORDS: Readonly<Record<AuditEvent['event'], z.ZodType>> = {
       }),
     },
   }),
+  egress: record('egress', 'A request that a tool sent to another service, or was not let send.', {
+    of: 'request',
+    class: 6003,
+    activities: [99],
+    severities: [1, 2, 3],
+    profiles: CONTROL_AND_TRACE,
+    attributes: {
+      duration,
+      ...status(1, 2),
+      status_code: word(
+        [
+          ...(['ok', 'not-allowed', 'bad-request', 'too-large-request', 'too-many'] as const),
+          ...(['redirect', 'address', 'network', 'timeout', 'encoding', 'too-large'] as const),
+          'cancelled',
+        ],
+        'What came of it. `not-allowed`: policy lists no such destination for the tool.',
+      ),
+      ...controlled([0, 1, 2], [1, 2, 27]),
+      policy: policyOf(text('Entry of `policies/egress.yaml`, after `egress/`.')),
+      ...apiCall(z.strictObject(proven)),
+    },
+    unmapped: {
+      mcp: operationOf({}),
+      egress: z.strictObject({
+        origin: text('Origin, as policy lists it; absent when it lists none.').optional(),
+        http_method: text('HTTP method; absent for `bad-request` and `too-many`.').optional(),
+        http_status: z.int().min(100).max(999).describe('HTTP status of the answer.').optional(),
+        sent_bytes: count('Body of the request, bytes.'),
+        received_bytes: count('Body of the answer, bytes.'),
+      }),
+    },
+  }),
   'authn.fail': record('authn.fail', 'A credential that was rejected, or could not be verified.', {
     of: 'request',
     class: 3002,

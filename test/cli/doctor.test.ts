@@ -140,6 +140,32 @@ describe.runIf(openssl || process.env['CI'])(
       expect(warnings(server, env)).toEqual([{ severity, field }])
     })
 
+    it('tells where tools may send requests, and asks about what is open', () => {
+      const server = spotless()
+      const credential = join(server.folder, 'rates-key')
+      writeFileSync(credential, 'canary')
+      chmodSync(credential, 0o644)
+      server.give(credential)
+      const entry = `{ origin: "https://a.example", methods: [GET, POST], paths: [/v1/], private: true, credential: { file: "${credential}" }, why: "test" }`
+      const env = {
+        ...server.settings,
+        ...policies(server, 'egress.yaml', 'tools: {}', `tools: { echo: [${entry}] }`),
+      }
+      expect(warnings(server, env)).toEqual([
+        { severity: 'high', field: 'egress.yaml tools.echo.0.credential.file' },
+        { severity: 'medium', field: 'egress.yaml tools.echo.0.private' },
+      ])
+      const { out } = doctor(server, env)
+      expect(out).toContain(
+        'tool echo: GET POST https://a.example /v1/, with a credential in authorization',
+      )
+      expect(out).not.toMatch(/canary|rates-key/)
+      writeFileSync(credential, '')
+      const { code, err } = doctor(server, env)
+      expect(code).toBe(78)
+      expect(err).toContain('egress.yaml tools.echo.0.credential.file')
+    })
+
     it('asks about keys that end soon, that everybody can read, and that work from anywhere', () => {
       const server = spotless()
       const text = readFileSync(server.keysFile, 'utf8')

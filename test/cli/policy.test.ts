@@ -62,10 +62,13 @@ describe('contract: what is kept in the repository is what these policies and to
     expect(run(...args)).toMatchObject({ code: 0, err: '' })
   })
 
-  it.each(['access', 'audit', 'auth', 'http', 'limits'])('%s.yaml names its schema', (name) => {
-    const [first] = readFileSync(join(SHIPPED, `${name}.yaml`), 'utf8').split('\n')
-    expect(first).toBe(`# yaml-language-server: $schema=schemas/${name}.schema.json`)
-  })
+  it.each(['access', 'audit', 'auth', 'egress', 'http', 'limits'])(
+    '%s.yaml names its schema',
+    (name) => {
+      const [first] = readFileSync(join(SHIPPED, `${name}.yaml`), 'utf8').split('\n')
+      expect(first).toBe(`# yaml-language-server: $schema=schemas/${name}.schema.json`)
+    },
+  )
 })
 
 describe('threat: the description of a tool changes behind the back of who approved it', () => {
@@ -116,6 +119,13 @@ describe('contract: policy check', () => {
       'process_documents.when',
     ],
     ['an entry without its tool', 'access.yaml', '  echo: {', '  shell: {', 'tools.shell'],
+    [
+      'a destination of no tool',
+      'egress.yaml',
+      'tools: {}',
+      'tools: { shell: [{ origin: "https://a.example", methods: [GET], paths: [/], why: "test" }] }',
+      'tools.shell',
+    ],
   ])('names %s with its line', (_name, file, from, to, part) => {
     const dir = edited(file, from, to)
     const { code, out, err } = run('check', '--dir', dir)

@@ -154,6 +154,7 @@ async function crashes(env: Settings, key: string, user: { readonly uid?: number
   const { requestState } = asked.result
   const inputResponses = { confirm: { action: 'accept', content: { confirm: true } } }
   await tool(alice, 'delete_report', { id }, { requestState, inputResponses })
+  await tool(alice, 'straying', {})
   await tool(alice, 'deaf', { seconds: 2 })
   const params = { name: 'whoami', arguments: {} }
   const unknown = { credential: generateKey().key, from: '203.0.113.9', params }

@@ -188,13 +188,14 @@ const QUESTIONS: readonly (readonly [
         `T ${tool} ok`,
       ]),
       ...['asked', 'ok'].flatMap((end) => ['T delete_report allowed', `T delete_report ${end}`]),
+      ...['T straying allowed', 'T straying not-allowed', 'T straying failed'],
       ...['T deaf allowed', 'T deaf timed-out'],
     ],
   ],
   [
     '5. Which calls were allowed and then failed, or have no end?',
     {},
-    ['T alice tools/deaf timed-out'],
+    ['T alice tools/deaf timed-out', 'T alice tools/straying failed'],
   ],
   [
     '6. When did the policy change, and whom did it refuse after that?',
@@ -216,7 +217,7 @@ const QUESTIONS: readonly (readonly [
     {},
     [
       'WRITER T to T, 12 of 12 records, 0 dropped, last: server.stop signal',
-      'WRITER T to T, 40 of 40 records, 0 dropped, last: server.stop crash',
+      'WRITER T to T, 44 of 44 records, 0 dropped, last: server.stop crash',
     ],
   ],
   [
@@ -322,7 +323,7 @@ describe('contract: the chain of docs/audit-log.md can be verified by others', (
     expect([status, countsIn(text)]).toEqual([
       0,
       [
-        [40, 0],
+        [44, 0],
         [12, 0],
       ],
     ])
@@ -336,7 +337,7 @@ describe('contract: the chain of docs/audit-log.md can be verified by others', (
         expect([status, countsIn(text)]).toEqual([
           0,
           [
-            [40, 40],
+            [44, 44],
             [12, 12],
           ],
         ])
@@ -354,8 +355,8 @@ describe('contract: the chain of docs/audit-log.md can be verified by others', (
     ['a deleted record', (all) => all.toSpliced(5, 1), /line 6: records are missing/],
     ['a moved record', (all) => all.with(5, all[6] ?? '').with(6, all[5] ?? ''), /line 6: records/],
     ['a record twice', (all) => all.toSpliced(5, 0, all[5] ?? ''), /line 7: records/],
-    ['the end of a writer cut off', (all) => all.toSpliced(38, 2), /line 39: missing start/],
-    ['a whole writer cut off', (all) => all.slice(40), /line 1: missing start/],
+    ['the end of a writer cut off', (all) => all.toSpliced(42, 2), /line 43: missing start/],
+    ['a whole writer cut off', (all) => all.slice(44), /line 1: missing start/],
     ['half a line', (all) => [...all, '{"metadata":'], /half a line/],
     ['a line that is none', (all) => all.toSpliced(5, 0, '{}\n', '[]\n'), /line 7: not a record/],
   ]
@@ -370,10 +371,10 @@ describe('contract: the chain of docs/audit-log.md can be verified by others', (
       const edited = lines()
         .with(5, (lines()[5] ?? '').replace('alice', 'carol'))
         .join('')
-      expect(verify(edited, '/dev/null', 'signing.pub')).toEqual([1, 'line 40: wrong digest'])
+      expect(verify(edited, '/dev/null', 'signing.pub')).toEqual([1, 'line 44: wrong digest'])
       const signature = trail.replace(/"signature":"./, '"signature":"A')
       const [status, text] = verify(signature, '/dev/null', 'signing.pub')
-      expect([status, text]).toEqual([1, expect.stringMatching(/line 40: wrong signature$/)])
+      expect([status, text]).toEqual([1, expect.stringMatching(/line 44: wrong signature$/)])
     },
   )
 
@@ -396,7 +397,7 @@ describe('contract: the chain of docs/audit-log.md can be verified by others', (
     )
     expect([status, stdout]).toEqual([
       0,
-      expect.stringContaining('52 records of 2 writers: complete'),
+      expect.stringContaining('56 records of 2 writers: complete'),
     ])
   })
 

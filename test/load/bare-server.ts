@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'
 import { compileRules } from '../../src/access/rules.ts'
@@ -8,12 +9,16 @@ import type { AppEnv } from '../../src/context.ts'
 import { lastingParts } from '../../src/lasting.ts'
 import { createLogger } from '../../src/log.ts'
 import { loadPolicies } from '../../src/policy.ts'
+import { rawHeadersOf } from '../../src/raw-headers.ts'
 import { secretRing } from '../../src/secrets.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { createTelemetry } from '../../src/telemetry/telemetry.ts'
 import { tools } from '../../src/tools/index.ts'
 
-/** The handler of the server alone: it believes whatever it is sent, and nothing is on record. */
+/**
+ * The handler of the server alone: it believes whatever it is sent, and nothing is on record. What is no
+ * security stays: metrics and spans, the deadline of a call, its progress.
+ */
 const config = loadConfig(
   { NODE_ENV: 'development' },
   { nodeVersion: 'v24.21.0', uid: 1, execArgv: [] },
@@ -31,6 +36,7 @@ const trail: AuditTrail = {
   ready: () => true,
   async close() {},
 }
+const telemetry = createTelemetry({ trustCallers: false })
 const { mcp } = lastingParts(
   {
     config,
@@ -41,14 +47,15 @@ const { mcp } = lastingParts(
     ring: secretRing(config.secrets),
     store: memoryStore(),
     trail,
-    telemetry: createTelemetry({ trustCallers: false }),
+    telemetry,
     logger: createLogger('silent'),
   },
   policies.http,
 )
 const handle = mcp.under({
   rules,
-  resultBytes: 4_194_304,
+  resultBytes: policies.limits.result.bytes,
+  egress: new Map(),
   streamSeconds: 3600,
   tasks: policies.limits.tasks,
 })
@@ -57,16 +64,18 @@ const nobody = { kind: 'anonymous', issuer: '', client: '', subject: '', tenant:
 const principal = { ...nobody, scopes: [], roles: [] }
 
 const app = new Hono<AppEnv>()
-app.post('/mcp', async (c) => {
+app.post('/mcp', async (c, next) => {
   const message = await c.req.json()
   const target = find(message)
   if (target === undefined) return c.notFound()
-  const requestId = 'none'
+  const requestId = randomUUID()
   const facts = { requestId, address: '', principal, credentialId: undefined, trace: undefined }
   const digest = { argsHmac: '', argsBytes: 0 }
   const { rule, parsed } = target
   const of = { method: 'tools/call', name: rule.name, rpcId: message.id, era: 'modern' } as const
   c.set('requestId', requestId)
+  c.set('startedAt', performance.now())
+  c.set('headers', rawHeadersOf(c.env.incoming))
   c.set('era', 'modern')
   c.set('message', message)
   c.set('isBehind', () => false)
@@ -79,8 +88,9 @@ app.post('/mcp', async (c) => {
     claims: {},
   })
   c.set('operation', { rule, parsed, facts: { ...facts, ...of, ...digest }, started: false })
-  return handle(c)
+  return next()
 })
+app.post('/mcp', telemetry.middleware, handle)
 serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }, ({ port }) => {
   console.log(`the bare handler listens on http://127.0.0.1:${port}`)
 })

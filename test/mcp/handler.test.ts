@@ -63,6 +63,7 @@ async function servedFor(era: Era): Promise<{
     endpoint.lasting.mcp.under({
       rules,
       resultBytes: 1000,
+      egress: none,
       streamSeconds: 1,
       tasks: { ttlSeconds: 60, perPrincipal: 1 },
     }),

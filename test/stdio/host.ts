@@ -13,6 +13,7 @@ import { Denied } from '../../src/errors.ts'
 import { credentialHolds } from '../../src/holds.ts'
 import { createLogger } from '../../src/log.ts'
 import { changes } from '../../src/mcp/changes.ts'
+import { createOutbound } from '../../src/outbound.ts'
 import { loadPolicies, type Policies } from '../../src/policy.ts'
 import { prompts } from '../../src/prompts/index.ts'
 import { resources } from '../../src/resources/index.ts'
@@ -128,6 +129,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       ring,
       store,
       trail,
+      outbound: createOutbound({ mode: 'development' }),
       logger,
       clock,
       holds,

@@ -31,6 +31,22 @@ function setUp() {
   return { metrics, inner, trail, written, outcomes }
 }
 
+const EGRESS = {
+  ...facts,
+  event: 'egress',
+  method: 'tools/call',
+  name: 'rates',
+  rpcId: 1,
+  era: 'modern',
+  argsHmac: 'a',
+  argsBytes: 2,
+  origin: undefined,
+  httpMethod: 'GET',
+  status: undefined,
+  sentBytes: 0,
+  receivedBytes: 0,
+  durationMs: 1,
+} as const
 const REQUEST = {
   ...facts,
   event: 'request',
@@ -53,6 +69,10 @@ describe('contract: what goes to the trail is counted', () => {
     [
       { ...facts, event: 'authn.fail', reason: 'authenticate.rejected', cause: 'expired' },
       'gatehouse_authentication_failures_total{cause="expired"} 1',
+    ],
+    [
+      { ...EGRESS, outcome: 'not-allowed' },
+      'gatehouse_egress_requests_total{outcome="not-allowed"} 1',
     ],
     [
       { event: 'jwks.change', issuer: 'https://a.example', keyIds: ['k'] },

@@ -1,5 +1,6 @@
 import type { Principal } from '../../src/context.ts'
 import type { OwnerStore, ToolContext } from '../../src/define.ts'
+import { EgressError, type Fetch } from '../../src/fetch.ts'
 
 /** What a tool did with its context. `notifications` are in order, both kinds together. */
 export interface FakeContext extends ToolContext {
@@ -53,6 +54,8 @@ export interface FakeOptions {
   readonly signal?: AbortSignal
   /** What the person answers when asked. */
   readonly agrees?: boolean
+  /** What other services answer. Without it nothing may be sent. */
+  readonly fetch?: Fetch
   /** Called after each progress notification. */
   readonly onProgress?: (done: number) => void
 }
@@ -68,6 +71,7 @@ export function fakeContext(options: FakeOptions = {}): FakeContext {
     principal: PRINCIPAL,
     signal: options.signal ?? new AbortController().signal,
     store: options.store ?? fakeStore(),
+    fetch: options.fetch ?? (() => Promise.reject(new EgressError('not-allowed'))),
     progress(done, total, message) {
       notifications.push({
         kind: 'progress',

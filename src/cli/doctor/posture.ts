@@ -8,7 +8,7 @@ export type Posture = Readonly<Record<string, readonly string[]>>
 
 /** The effective posture. It names settings and what policies allow; never a secret or a path. */
 export function postureOf({ config, policies, rules }: Startable): Posture {
-  const { http, auth, limits, audit } = policies
+  const { http, auth, limits, audit, egress } = policies
   const tls = config.tls !== undefined
   const bound = boundUrl(config.host, config.port, tls)
   const publicUrl = config.publicUrl ?? `${bound}/mcp`
@@ -44,6 +44,7 @@ export function postureOf({ config, policies, rules }: Startable): Posture {
       `bodies of ${limits.body.bytes} bytes, results of ${limits.result.bytes}`,
       `when the store fails: ${limits.onStoreFailure}`,
     ],
+    'where tools may send requests': destinations(egress),
     audit: [
       config.auditFile === undefined ? 'to standard output' : 'to the file in MCP_AUDIT_FILE',
       config.auditSigningKeyFile === undefined
@@ -79,6 +80,17 @@ function anyone(rules: Startable['rules'], baseScope: string): readonly string[]
   return open.map(({ kind, name, condition }) =>
     condition === undefined ? `${kind} ${name}` : `${kind} ${name}, on a condition`,
   )
+}
+
+function destinations({ tools }: Startable['policies']['egress']): readonly string[] {
+  const all = Object.entries(tools).flatMap(([tool, list]) =>
+    list.map(
+      ({ origin, methods, paths, credential }) =>
+        `tool ${tool}: ${methods.join(' ')} ${origin} ${paths.join(' ')}` +
+        (credential === undefined ? '' : `, with a credential in ${credential.header}`),
+    ),
+  )
+  return all.length === 0 ? ['nowhere'] : all
 }
 
 /** All rules, in the order of the catalog. */

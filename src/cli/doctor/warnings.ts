@@ -33,6 +33,7 @@ export function warningsOf(
     ...issuerWarnings(started),
     ...accessWarnings(started, catalog),
     ...policyWarnings(started),
+    ...egressWarnings(started),
     ...sseWarnings(started), // optional: legacy-sse
   ]
   return RANK.flatMap((severity) => found.filter((warning) => warning.severity === severity))
@@ -182,6 +183,31 @@ function* accessWarnings({ policies, rules }: Startable, catalog: Catalog): Gene
       'a destructive tool is open to everybody who can authenticate',
       'give it a scope of its own',
     )
+  }
+}
+
+function* egressWarnings({ policies }: Startable): Generator<Warning> {
+  for (const [tool, destinations] of Object.entries(policies.egress.tools)) {
+    for (const [index, destination] of destinations.entries()) {
+      const field = `egress.yaml tools.${tool}.${index}`
+      if (destination.private) {
+        yield* warning(
+          'medium',
+          `${field}.private`,
+          'a tool reaches addresses of private networks',
+          'only where the service has no public address',
+        )
+      }
+      const file = destination.credential?.file
+      if (file !== undefined && (statSync(file).mode & 0o007) !== 0) {
+        yield* warning(
+          'high',
+          `${field}.credential.file`,
+          'every user of this machine may use the file',
+          'chmod 600',
+        )
+      }
+    }
   }
 }
 

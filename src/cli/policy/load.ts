@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { compileRules, type Rules } from '../../access/rules.ts'
 import type { Catalog } from '../../define.ts'
+import { unknownTools } from '../../egress-rules.ts'
 import { loadPolicies, type Policies } from '../../policy.ts'
 import { Problems } from '../../problems.ts'
 import { keyFileProblems } from './key-file-problems.ts' // optional: api-key
@@ -21,15 +22,17 @@ export interface LoadedPolicy {
 /** @throws {Problems} with what would stop the start of a server in production, by file and line. */
 export function loadPolicy({ dir, catalog }: PolicySource): LoadedPolicy {
   const policies = loadPolicies(dir, 'production')
+  const strangers = unknownTools(policies.egress, catalog)
   try {
+    if (strangers.length > 0) throw new Problems(strangers)
     return { policies, rules: compileRules(policies.access, policies.auth.baseScope, catalog) }
   } catch (error) {
     if (!(error instanceof Problems)) throw error
-    const file = join(dir, 'access.yaml')
     throw new Problems(
-      error.problems.map((problem) =>
-        problem.field.startsWith('access.yaml ') ? withLine(file, problem) : problem,
-      ),
+      error.problems.map((problem) => {
+        const [file = ''] = problem.field.split(' ')
+        return file.endsWith('.yaml') ? withLine(join(dir, file), problem) : problem
+      }),
     )
   }
 }

@@ -23,7 +23,7 @@ export function problemsOf(check: () => void): readonly Problem[] {
  */
 export function withLine(file: string, { field, message }: Problem): Problem {
   if (/\(line \d+\)$/.test(message)) return { field, message }
-  const [, path = ''] = / (.*)$/.exec(field) ?? []
+  const path = field.split(' ').slice(1).join(' ')
   const line = lineOf(file, path)
   return { field, message: line === undefined ? message : `${message} (line ${line})` }
 }

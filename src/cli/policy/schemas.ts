@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { egressPolicy } from '../../policy-egress.ts'
 import { httpPolicy } from '../../policy-http.ts'
 import { accessPolicy, auditPolicy, authPolicy, limitsPolicy } from '../../policy-schemas.ts'
 
@@ -10,6 +11,7 @@ export const POLICY_SCHEMAS: ReadonlyMap<string, z.ZodType> = new Map<string, z.
   ['access', accessPolicy],
   ['audit', auditPolicy],
   ['auth', authPolicy('production')],
+  ['egress', egressPolicy('production')],
   ['http', httpPolicy],
   ['limits', limitsPolicy],
 ])
