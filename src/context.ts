@@ -71,7 +71,7 @@ export interface Operation {
   started: boolean
 }
 
-/** What one control leaves for the next. */
+/** What one control leaves for the next. Read one with `c.get`: `c.var` copies all of them. */
 export interface AppVariables {
   requestId: string
   /** `performance.now()` when the request arrived, ms. */

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { misbehavingAccess } from './misbehaving-tools.ts'
+import { largeResults, misbehavingAccess } from './misbehaving-tools.ts'
 import { connect } from './raw-http.ts'
 import { callOf, type Server, startServer, stopServers } from './server.ts'
 import { callWith, filled, LENGTH, post } from './wire.ts'
@@ -13,7 +13,11 @@ function misbehaving(): Promise<Server> {
   return startServer({
     entry: 'test/misbehaving-server.ts',
     env: LONG,
-    policies: [misbehavingAccess, ['limits.yaml', 'requestMs: 15000', 'requestMs: 30000']],
+    policies: [
+      misbehavingAccess,
+      largeResults,
+      ['limits.yaml', 'requestMs: 15000', 'requestMs: 30000'],
+    ],
   })
 }
 

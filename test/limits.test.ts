@@ -48,7 +48,7 @@ describe('threat: a message that is too much, it is read, parsed or answered all
     server = await startServer({
       policies: [
         limits('bytes: 1048576, depth: 64', 'bytes: 2000, depth: 8'),
-        limits('result: { bytes: 4194304 }', 'result: { bytes: 1024 }'),
+        limits('result: { bytes: 1048576 }', 'result: { bytes: 1024 }'),
         limits('count: 100, bytes: 16384', 'count: 20, bytes: 4096'),
       ],
     })
@@ -253,7 +253,7 @@ describe('threat: calls at the same time, a slot is never given back', () => {
             'deaf: { scopes: [], timeoutSeconds: 600',
             'deaf: { scopes: [], timeoutSeconds: 1',
           ],
-          limits('result: { bytes: 4194304 }', 'result: { bytes: 1024 }'),
+          limits('result: { bytes: 1048576 }', 'result: { bytes: 1024 }'),
           limits('headersMs: 8000', 'headersMs: 1000'),
           limits('requestMs: 15000', 'requestMs: 1000'),
         ),

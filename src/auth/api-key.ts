@@ -1,5 +1,5 @@
 // optional: api-key
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { BlockList } from 'node:net'
 import type { Identity } from '../context.ts'
 import { Denied } from '../errors.ts'
@@ -27,7 +27,7 @@ export function generateKey(): {
   const id = Array.from(randomBytes(12), (byte) => ID_ALPHABET.charAt(byte % 32)).join('')
   const body = `mcpk_${id}_${randomBytes(32).toString('base64url')}`
   const key = `${body}_${checksum(body)}`
-  return { key, id, sha256: createHash('sha256').update(key).digest('hex') }
+  return { key, id, sha256: hash('sha256', key) }
 }
 
 /** @returns the id that a key claims, or why the text cannot be a key. Nothing is verified yet. */
@@ -40,7 +40,7 @@ export function parseKey(
 }
 
 function checksum(body: string): string {
-  return createHash('sha256').update(body).digest('base64url').slice(0, 6)
+  return hash('sha256', body, 'base64url').slice(0, 6)
 }
 
 interface Entry {

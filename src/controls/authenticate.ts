@@ -69,7 +69,12 @@ export function authenticate(options: AuthenticateOptions): MiddlewareHandler<Ap
 
   return async function authenticate(c, next) {
     try {
-      const credential = credentialOf(c.var, keyHeader)
+      const source = {
+        headers: c.get('headers'),
+        address: c.get('address'),
+        clientCertificate: c.get('clientCertificate'),
+      }
+      const credential = credentialOf(source, keyHeader)
       c.set('credential', credential)
       c.set('identity', await prove(credential, c))
     } catch (error) {

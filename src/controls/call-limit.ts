@@ -32,13 +32,22 @@ export function callLimit(
   const limited = callLimiter(store, policy, rules, slotsOf)
 
   return async function callLimit(c, next) {
-    await limited(c.var, (run) => whenDone(c.env.outgoing, run))
+    const call = {
+      message: c.get('message'),
+      operation: c.get('operation'),
+      identity: c.get('identity'),
+      releaseCall: c.get('releaseCall'),
+    }
+    await limited(call, (run) => whenDone(c.env.outgoing, run))
     await next()
   }
 }
 
 /** The limits alone, for messages on whatever transport. */
-export type LimitCall = (vars: Readonly<AppVariables>, whenEnded: WhenEnded) => Promise<void>
+export type LimitCall = (
+  vars: Pick<AppVariables, 'message' | 'operation' | 'identity' | 'releaseCall'>,
+  whenEnded: WhenEnded,
+) => Promise<void>
 
 export function callLimiter(
   store: Store,

@@ -31,15 +31,19 @@ export function operations({ metrics, tracer, trustCallers }: OperationParts): O
   return {
     async telemetry(c, next) {
       const { outgoing } = c.env
-      const { requestId, startedAt, message } = c.var
+      const requestId = c.get('requestId')
+      const startedAt = c.get('startedAt')
+      const message = c.get('message')
       const method = knownMethod(message.method)
-      const span = startSpan(tracer, method, c.var, trustCallers)
+      const request = { requestId, startedAt, headers: c.get('headers'), message }
+      const span = startSpan(tracer, method, request, trustCallers)
       const own = span.spanContext()
       if (isSpanContextValid(own)) c.set('trace', { traceId: own.traceId, spanId: own.spanId })
-      noteSkew(c.var.identity)
+      noteSkew(c.get('identity'))
       outcomes.set(requestId, undefined)
       whenClosed(outgoing, () => {
-        const end = operationEnd(c.var, outcomes.get(requestId), outgoing.headersSent)
+        const left = { denied: c.get('denied'), operation: c.get('operation') }
+        const end = operationEnd(left, outcomes.get(requestId), outgoing.headersSent)
         outcomes.delete(requestId)
         metrics.operations.observe(labelsOf(method, end), (performance.now() - startedAt) / 1000)
         endSpan(span, method, end)

@@ -103,9 +103,10 @@ export function createSessions(options: SessionsOptions): Sessions {
         return c.get('session')?.answer(c)
       },
       async serve(c, next) {
-        const { session, message, era, path } = c.var
+        const session = c.get('session')
         if (session !== undefined) return session.serve(c, policies)
-        if (era === 'modern' || !revisions.has(path)) return next()
+        if (c.get('era') === 'modern' || !revisions.has(c.get('path'))) return next()
+        const message = c.get('message')
         if (message.method !== 'initialize') throw new Denied('session-guard.missing')
         // Without the parameters that it must have it begins nothing: it is answered as it is elsewhere.
         return isInitializeRequest(message) ? begin(c, policies) : next()
