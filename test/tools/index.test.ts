@@ -28,19 +28,6 @@ function isBounded(schema: Record<string, unknown>): boolean {
   }
 }
 
-describe('contract: what a fork serves', () => {
-  it('comes in a fixed order', () => {
-    expect(tools.map(({ name }) => name)).toEqual([
-      'echo',
-      'whoami',
-      'process_documents',
-      'delete_report',
-    ])
-    expect(resources.map(({ uriTemplate }) => uriTemplate)).toEqual(['report://{id}'])
-    expect(prompts.map(({ name }) => name)).toEqual(['summarize_report'])
-  })
-})
-
 describe('threat: exhaustion and surprise, input that no schema bounds', () => {
   it.each([
     ...tools.map(({ name, input }) => [name, 'input', input] as const),
