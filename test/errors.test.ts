@@ -637,6 +637,21 @@ describe('threat: a refusal that nobody can find, an attacker tries until someth
   })
 })
 
+/** JSON-RPC 2.0 section 5.1, and MCP 2026-07-28 basic/index, Error codes. */
+const CODES = [-32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022]
+
+describe('contract: codes of errors', () => {
+  it('TRN-24 has codes of JSON-RPC and of the specification alone', () => {
+    const rows = Object.values<{ readonly rpcCode: number | null }>({
+      ...DENIALS,
+      ...PROTOCOL_ERRORS,
+    })
+    const codes = rows.flatMap(({ rpcCode }) => (rpcCode === null ? [] : [rpcCode]))
+    expect(codes.length).toBeGreaterThan(40)
+    expect(codes.filter((code) => !CODES.includes(code))).toEqual([])
+  })
+})
+
 /** What is on record for a client that has left before its answer. */
 const STATUS = new Map([['parse-message.incomplete', 499]])
 

@@ -10,7 +10,7 @@ import type { AppEnv } from '../src/context.ts'
 import { publicListener } from '../src/listen.ts'
 import { loadPolicies } from '../src/policy.ts'
 import { recordingTrail } from './audit/inspected-trail.ts'
-import { misbehavingAccess } from './misbehaving-tools.ts'
+import { largeResults, misbehavingAccess } from './misbehaving-tools.ts'
 import { connect, exchange, type RawConnection } from './raw-http.ts'
 import { type AuditRecord, callOf, type Server, startServer, stopServers } from './server.ts'
 import { BODY, CHUNKED, CLOSE, callWith, chunk, filled, get, head, LENGTH, post } from './wire.ts'
@@ -102,7 +102,11 @@ describe('threat: readers that take nothing, answers pile up in memory', () => {
   beforeAll(async () => {
     server = await startServer({
       entry: 'test/misbehaving-server.ts',
-      policies: [misbehavingAccess, ['limits.yaml', 'slowReaderMs: 30000', 'slowReaderMs: 1000']],
+      policies: [
+        misbehavingAccess,
+        largeResults,
+        ['limits.yaml', 'slowReaderMs: 30000', 'slowReaderMs: 1000'],
+      ],
     })
   })
   const LARGE = callOf('large', { bytes: 4_000_000 })
@@ -224,20 +228,19 @@ describe('contract: a refusal that closes the connection reaches a client that i
   })
 })
 
-describe('threat: eavesdropping, and clients without a certificate', () => {
-  const path = (name: string): string => join(import.meta.dirname, 'tls', name)
-  const ca = readFileSync(path('ca.crt'))
+const path = (name: string): string => join(import.meta.dirname, 'tls', name)
+const ca = readFileSync(path('ca.crt'))
+const call = post(LENGTH, CLOSE) + BODY
 
+function tlsServer(env: Readonly<Record<string, string>> = {}): Promise<Server> {
+  return startServer({
+    env: { MCP_TLS_CERT_FILE: path('server.crt'), MCP_TLS_KEY_FILE: path('server.key'), ...env },
+  })
+}
+
+describe('threat: eavesdropping, and clients without a certificate', () => {
   function pairOf(name: string): { cert: Buffer; key: Buffer } {
     return { cert: readFileSync(path(`${name}.crt`)), key: readFileSync(path(`${name}.key`)) }
-  }
-
-  const call = post(LENGTH, CLOSE) + BODY
-
-  function tlsServer(env: Readonly<Record<string, string>> = {}): Promise<Server> {
-    return startServer({
-      env: { MCP_TLS_CERT_FILE: path('server.crt'), MCP_TLS_KEY_FILE: path('server.key'), ...env },
-    })
   }
 
   it('serves TLS in process, with HSTS and nothing older than TLS 1.2', async () => {
@@ -283,6 +286,38 @@ describe('threat: eavesdropping, and clients without a certificate', () => {
     expect(await exchange(stranger, filled(call, server))).toEqual([])
     const client = target(pairOf('client'))
     expect(await exchange(client, filled(call, server))).toMatchObject([{ status: 200 }])
+  })
+})
+
+describe('threat: HTTP/2 in process, floods of streams and frames that no limit here counts', () => {
+  const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+
+  it('agrees on HTTP/1.1 with a client that offers both, and serves it', async () => {
+    const server = await tlsServer()
+    using connection = connect({
+      port: server.port,
+      tls: { ca, ALPNProtocols: ['h2', 'http/1.1'] },
+    })
+    connection.write(filled(call, server))
+    expect(await connection.answer()).toMatchObject({ status: 200 })
+    expect(connection.socket).toMatchObject({ alpnProtocol: 'http/1.1' })
+  })
+
+  it('has no connection for a client that offers HTTP/2 alone', async () => {
+    const server = await tlsServer()
+    const tls = { ca, ALPNProtocols: ['h2'] }
+    expect(await exchange({ port: server.port, tls }, filled(call, server))).toEqual([])
+  })
+
+  it.each([
+    ['to a client that agreed on HTTP/1.1', ['http/1.1']],
+    ['to a client that agreed on nothing', []],
+  ])('refuses the preface of HTTP/2 %s', async (_name, ALPNProtocols) => {
+    const server = await tlsServer()
+    const answers = await exchange({ port: server.port, tls: { ca, ALPNProtocols } }, PREFACE)
+    expect(answers).toMatchObject([{ status: 400 }])
+    const { status_detail } = await server.recorded((record) => record.status_code === '400')
+    expect(status_detail).toBe('listen.malformed')
   })
 })
 

@@ -1,13 +1,13 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { secretRing } from '../src/secrets.ts'
 import { linesOfBytes, verdictOf } from './audit/log.ts'
-import { misbehavingAccess, SECRET } from './misbehaving-tools.ts'
+import { largeResults, misbehavingAccess, SECRET } from './misbehaving-tools.ts'
 import { production } from './production.ts'
 import { connect, exchange } from './raw-http.ts'
 import {
@@ -21,6 +21,7 @@ import {
   startServer,
   stopServers,
 } from './server.ts'
+import { ROOT } from './source-tree.ts'
 import { BODY, CLOSE, callWith, filled, LENGTH, post } from './wire.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-main-'))
@@ -265,6 +266,23 @@ describe('threat: production with more rights than it needs, or with the habits 
   })
 })
 
+describe('threat: a tool changes behind the back of who approved it, and no record shows it', () => {
+  it('says at its start which tools it has, by the digest of the manifest', async () => {
+    const manifest = JSON.parse(readFileSync(join(ROOT, 'tools.manifest.json'), 'utf8'))
+    const server = await startServer()
+    const start = await server.recorded((record) => codeOf(record) === 'server.start')
+    expect(start.unmapped.server.tools_digest).toBe(manifest.toolsDigest)
+    expect(manifest.toolsDigest).toMatch(/^[0-9a-f]{64}$/)
+  })
+
+  it('says another digest for other tools', async () => {
+    const manifest = JSON.parse(readFileSync(join(ROOT, 'tools.manifest.json'), 'utf8'))
+    const server = await startServer(misbehaving({}))
+    const start = await server.recorded((record) => codeOf(record) === 'server.start')
+    expect(start.unmapped.server.tools_digest).not.toBe(manifest.toolsDigest)
+  })
+})
+
 describe('contract: the end of the process loses no call that it accepted', () => {
   const roomy: PolicyEdit[] = [
     ['limits.yaml', 'concurrentCalls: 32', 'concurrentCalls: 100'],
@@ -370,7 +388,7 @@ describe('contract: the end of the process loses no call that it accepted', () =
   })
 
   it('cuts a reader that stalls when the time is over, and its request is on record', async () => {
-    const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '1' }))
+    const server = await startServer(misbehaving({ MCP_DRAIN_SECONDS: '1' }, largeResults))
     using connection = connect(server)
     connection.socket.pause()
     connection.write(filled(callWith(callOf('large', { bytes: 4_000_000 })), server))

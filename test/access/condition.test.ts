@@ -44,7 +44,12 @@ const identity: Identity = {
   credentialDigest: '',
   credentialId: null,
   expiresAt: null,
-  claims: { acr: '2', auth_time: 1_700_000_000, groups: ['ops'] },
+  claims: {
+    acr: '2',
+    auth_time: 1_700_000_000,
+    groups: ['ops'],
+    authorization_details: [{ type: 'report', actions: ['read'] }],
+  },
 }
 
 const facts: ConditionFacts = {
@@ -170,6 +175,8 @@ describe('contract: conditions', () => {
     ['principal.tenant == null', true],
     ["principal.claims.acr == '2' && 'ops' in principal.claims.groups", true],
     ['double(principal.claims.auth_time) > 1600000000.0', true],
+    ["principal.claims.authorization_details.exists(d, d.type == 'report')", true],
+    ["principal.claims.authorization_details.exists(d, 'delete' in d.actions)", false],
     ["request.ip == '192.0.2.1' && request.era == 'modern'", true],
     ['now.getHours() >= 8 && now.getHours() < 18', true],
     ["now.getHours('Asia/Tokyo') == 19", true],

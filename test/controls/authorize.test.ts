@@ -394,3 +394,28 @@ describe('threat: a call without a record, it runs although nobody will know', (
     expectRefused(app, response, 403, 'authorize.missing-scope', { id: 1, also: ['decision'] })
   })
 })
+
+describe('threat: what a client says of itself, it is taken for somebody else', () => {
+  const call = (clientInfo: object): object => ({
+    ...toolCall('delete_report', { id: ID }),
+    params: {
+      name: 'delete_report',
+      arguments: { id: ID },
+      _meta: { ...META, 'io.modelcontextprotocol/clientInfo': clientInfo },
+    },
+  })
+
+  it.each(['admin', 'gatehouse', 'reports:delete', 'user-1'])(
+    'TRN-25 refuses a client without the scope that says it is %s',
+    async (name) => {
+      const app = testApp({ scopes: ['mcp:use'] })
+      const response = await app.send({ body: call({ name, title: name, version: '1' }) })
+      expectRefused(app, response, 403, 'authorize.missing-scope', { id: 1, also: ['decision'] })
+    },
+  )
+
+  it('TRN-25 lets a client with the scope through, whatever it says', async () => {
+    const app = testApp({ scopes: ['mcp:use', 'reports:delete'] })
+    expectServed(await app.send({ body: call({ name: 'nobody', version: '0' }) }))
+  })
+})

@@ -28,6 +28,13 @@ describe('contract: what callers see of a tool', () => {
     }
   })
 
+  it('holds no reference that a client would have to follow', () => {
+    const { tools: defined } = definitionsOf({ tools, resources: [], prompts: [] })
+    const schemas = [...defined.values()].map(({ listed }) => listed)
+    expect(JSON.stringify(schemas)).toContain('"properties"')
+    expect(JSON.stringify(schemas)).not.toMatch(/"\$(?:dynamic|recursive)?[Rr]ef"/)
+  })
+
   it('converts the schema that the SDK compares headers with once', () => {
     const { tools: defined } = definitionsOf({ tools: [query], resources: [], prompts: [] })
     const { jsonSchema } = defined.get('query')?.headerSchema?.['~standard'] ?? {}
@@ -70,5 +77,19 @@ describe('contract: what callers see of a tool', () => {
     })
     expect(headers.get('access-control-allow-headers')).toContain('Mcp-Param-Region')
     app.close()
+  })
+})
+
+/** What tools have callers repeat in headers. Proxies log headers: nothing sensitive belongs here. */
+const IN_HEADERS: readonly string[] = []
+
+describe('threat: a parameter in a header, a proxy logs what only the tool may see', () => {
+  it('is one that somebody has looked at, of the tools that are served', () => {
+    expect(paramHeaders(definitionsOf({ tools, resources: [], prompts: [] }))).toEqual(IN_HEADERS)
+  })
+
+  it('would be seen', () => {
+    const marked = definitionsOf({ tools: [...tools, query], resources: [], prompts: [] })
+    expect(paramHeaders(marked)).not.toEqual(IN_HEADERS)
   })
 })
