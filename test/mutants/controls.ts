@@ -163,7 +163,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'private addresses are asked',
     file: 'src/outbound.ts',
-    from: "      if (isIP(host) !== 0 && !mayConnect(host)) throw new OutboundError('address')\n",
+    from: "    if (isIP(host) !== 0 && !mayConnect(host)) throw new OutboundError('address')\n",
     to: '',
     noticedBy: ['test/outbound.test.ts'],
   },
@@ -173,6 +173,34 @@ export const MUTANTS: readonly Mutant[] = [
     from: '!addresses.every(({ address }) => mayConnect(address))',
     to: 'false',
     noticedBy: ['test/outbound.test.ts'],
+  },
+  {
+    name: 'tools send requests anywhere',
+    file: 'src/egress.ts',
+    from: 'destinations.find((one) => isAllowed(one, url, checked.method))',
+    to: 'destinations[0]',
+    noticedBy: ['test/egress.test.ts'],
+  },
+  {
+    name: 'tools send requests below any path that readers take for another',
+    file: 'src/egress.ts',
+    from: "  if (!isPlainPath(url.pathname)) throw new EgressError('bad-request')\n",
+    to: '',
+    noticedBy: ['test/egress.test.ts'],
+  },
+  {
+    name: 'tools choose the credential that is sent',
+    file: 'src/egress.ts',
+    from: '{ ...sent.headers, ...to.credential }',
+    to: '{ ...to.credential, ...sent.headers }',
+    noticedBy: ['test/egress.test.ts'],
+  },
+  {
+    name: 'redirects take headers to other hosts',
+    file: 'src/egress.ts',
+    from: 'next.origin === url.origin ? sent : { ...sent, headers: {} }',
+    to: 'sent',
+    noticedBy: ['test/egress.test.ts'],
   },
   {
     name: 'a server that nobody can authenticate to starts',
