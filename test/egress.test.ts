@@ -1,10 +1,18 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AuditEvent } from '../src/audit/trail.ts'
 import { toolFetch } from '../src/egress.ts'
 import type { Destination } from '../src/egress-rules.ts'
 import { EgressError, type Fetch, type FetchOptions } from '../src/fetch.ts'
+import { isPrivateAddress } from '../src/networks.ts'
 import { createOutbound } from '../src/outbound.ts'
+import { temporaryFolder } from './audit/pipe.ts'
 import { httpServer, json, type TestServer } from './http-server.ts'
 
 let upstream: TestServer
@@ -432,3 +440,66 @@ describe('threat: a path that the upstream reads as another one', () => {
     },
   )
 })
+
+/** TLS is never ended on loopback in production, so it is tried at an address of this machine. */
+const own = Object.values(networkInterfaces())
+  .flatMap((all) => all ?? [])
+  .find(({ address }) => isPrivateAddress(address))?.address
+
+describe.skipIf(own === undefined)(
+  'threat: somebody in between answers for a listed service',
+  () => {
+    const address = own ?? ''
+    const trusted = getCACertificates('default')
+    let https: Server
+    let origin: string
+    let certificate: string
+    beforeEach(async () => {
+      using folder = temporaryFolder()
+      const [cert, key] = [join(folder.path, 'cert.pem'), join(folder.path, 'key.pem')]
+      execFileSync(
+        'openssl',
+        [
+          ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+          ...['-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=DNS:api.example.com'],
+          ...['-keyout', key, '-out', cert],
+        ],
+        { stdio: 'ignore' },
+      )
+      certificate = readFileSync(cert, 'utf8')
+      https = createServer({ cert: certificate, key: readFileSync(key) }, json({ ok: true }))
+      await new Promise<void>((resolve) => https.listen(0, address, resolve))
+      const bound = https.address()
+      origin = `https://api.example.com:${typeof bound === 'object' ? bound?.port : 0}`
+    })
+    afterEach(async () => {
+      setDefaultCACertificates(trusted)
+      await new Promise((resolve) => https.close(resolve))
+    })
+
+    it('asks a service whose certificate has its name', async () => {
+      setDefaultCACertificates([...trusted, certificate])
+      const fetch = fetchTo([destination({ origin, private: true })], {
+        address,
+        mode: 'production',
+      })
+      expect((await fetch(`${origin}/v1/`)).json()).toEqual({ ok: true })
+    })
+
+    it.each([
+      ['that nobody has signed', 'api.example.com', []],
+      ['of another name', 'other.example.com', ['signed']],
+    ])('sends nothing to one with a certificate %s', async (_name, host, signed) => {
+      if (signed.length > 0) setDefaultCACertificates([...trusted, certificate])
+      const listed = origin.replace('api.example.com', host)
+      let asked = 0
+      https.on('request', () => {
+        asked += 1
+      })
+      const to = [destination({ origin: listed, private: true, credential: { 'x-key': 'canary' } })]
+      const fetch = fetchTo(to, { address, mode: 'production' })
+      expect(await faultOf(fetch(`${listed}/v1/`))).toBe('network')
+      expect(asked).toBe(0)
+    })
+  },
+)

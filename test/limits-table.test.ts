@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { loadPolicies } from '../src/policy.ts'
 import { accessPolicy } from '../src/policy-schemas.ts'
 import { textOf } from './source-tree.ts'
@@ -94,5 +95,43 @@ describe('contract: every limit of the policies has its tests', () => {
   it.each(Object.entries(TESTS))('%s', (_name, [file, ...titles]) => {
     const text = textOf(`test/${file}.test.ts`)
     for (const title of titles) expect(text).toContain(`'${title}'`)
+  })
+})
+
+const schema = z.looseObject({
+  type: z.string().optional(),
+  minimum: z.number().optional(),
+  maximum: z.number().optional(),
+})
+
+/** Least and most of each integer in a schema, in order. */
+function rangesIn(node: unknown): readonly (readonly [number, number])[] {
+  if (typeof node !== 'object' || node === null) return []
+  const { data } = schema.safeParse(node)
+  if (data?.type === 'integer') return [[data.minimum ?? -Infinity, data.maximum ?? Infinity]]
+  return Object.values(node).flatMap(rangesIn)
+}
+
+const schemaOf = (name: string): unknown =>
+  JSON.parse(textOf(`policies/schemas/${name}.schema.json`))
+
+describe('contract: a number has a least and a most, and whoever sets it can read them', () => {
+  it.each([
+    ['access', 9],
+    ['audit', 2],
+    ['auth', 5],
+    ['http', 5],
+    ['limits', 19],
+  ])('in the schema of %s.yaml', (name, atLeast) => {
+    const ranges = rangesIn(schemaOf(name))
+    expect(ranges.length).toBeGreaterThanOrEqual(atLeast)
+    const open = ranges.filter(([min, max]) => min < 0 || max >= Number.MAX_SAFE_INTEGER)
+    expect(open).toEqual([])
+  })
+
+  it.each(['audit', 'limits'])('in the comments of %s.yaml', (name) => {
+    const comments = [...textOf(`policies/${name}.yaml`).matchAll(/(?<=#.*)(\d+) to (\d+)/g)]
+    const written = comments.map(([, min, max]) => [Number(min), Number(max)])
+    expect(written).toEqual(rangesIn(schemaOf(name)))
   })
 })

@@ -266,6 +266,31 @@ describe('threat: production with more rights than it needs, or with the habits 
   })
 })
 
+describe('threat: a setting or a policy changes, and no record shows with which a server ran', () => {
+  /** What the first record of a server says that it runs with. */
+  async function startedWith(options: ServerOptions): Promise<readonly string[]> {
+    const server = await startServer({ ...options, env: { LOG_LEVEL: 'info', ...options.env } })
+    expect(await server.stop()).toBe(0)
+    const [start] = server.audited()
+    expect(codeOf(start)).toBe('server.start')
+    return [start.unmapped.server.settings_digest, start.policy.version]
+  }
+
+  it('says at its start with which ones it runs, by their digests', async () => {
+    const [settings, policies] = await startedWith({})
+    expect([settings, policies]).toEqual(Array(2).fill(expect.stringMatching(/^[0-9a-f]{64}$/)))
+    expect(await startedWith({})).toEqual([settings, policies])
+
+    const setting = await startedWith({ env: { LOG_LEVEL: 'warn' } })
+    expect(setting[0]).not.toBe(settings)
+    expect(setting[1]).toBe(policies)
+    const policy = await startedWith({
+      policies: [['audit.yaml', 'principal: clear', 'principal: pseudonymous']],
+    })
+    expect(policy[1]).not.toBe(policies)
+  })
+})
+
 describe('threat: a tool changes behind the back of who approved it, and no record shows it', () => {
   it('says at its start which tools it has, by the digest of the manifest', async () => {
     const manifest = JSON.parse(readFileSync(join(ROOT, 'tools.manifest.json'), 'utf8'))

@@ -24,7 +24,7 @@ export function securityHeaders(options: { readonly tls: boolean }): MiddlewareH
 /** The headers of every answer, also of those that Node refuses before any middleware runs. */
 export const SECURITY_HEADERS = {
   'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'content-security-policy': "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
   'cross-origin-resource-policy': 'same-site',
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',

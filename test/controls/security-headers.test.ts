@@ -3,7 +3,7 @@ import { type TestRequest, testApp } from '../app.ts'
 
 const HEADERS = {
   'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'content-security-policy': "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
   'cross-origin-resource-policy': 'same-site',
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
@@ -39,6 +39,8 @@ describe('threat: sniffing, framing and caching, an answer becomes a page or som
     const response = await app.send(request)
     expect(response.status).toBe(status)
     expect(Object.fromEntries(response.headers)).toMatchObject(HEADERS)
+    const type = response.text === '' ? null : 'application/json'
+    expect(response.headers.get('content-type')).toBe(type)
   })
 
   it.each(['server', 'x-powered-by', 'set-cookie', 'via', 'last-modified', 'etag'])(

@@ -99,6 +99,13 @@ describe('contract: compose.yaml is one', () => {
     const grace = Number.parseInt(replica?.stop_grace_period ?? '', 10)
     expect(grace).toBeGreaterThanOrEqual(drain + 5)
   })
+
+  it('sends the trail of a replica to standard output, and has no place for it in the container', () => {
+    expect(replica?.environment).not.toHaveProperty('MCP_AUDIT_FILE')
+    expect([replica?.read_only, replica?.tmpfs]).toEqual([true, undefined])
+    expect(replica?.volumes).toHaveLength(2)
+    for (const volume of replica?.volumes ?? []) expect(volume).toMatchObject({ read_only: true })
+  })
 })
 
 describe('threat: one container is taken over, the others are within reach', () => {

@@ -202,6 +202,12 @@ describeWith(['kubectl'], 'manifests of Kubernetes', () => {
       ])
     })
 
+    it('contract: the trail goes to standard output, and has no place in the container', () => {
+      expect(settings).not.toHaveProperty('MCP_AUDIT_FILE')
+      expect(container?.securityContext.readOnlyRootFilesystem).toBe(true)
+      expect(container?.volumeMounts.map(({ readOnly }) => readOnly)).toEqual([true])
+    })
+
     it('threat: everything reaches everything, one foothold is enough', () => {
       const [all, own] = policies
       expect(all?.spec).toEqual({

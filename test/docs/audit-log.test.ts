@@ -445,6 +445,28 @@ describe('contract: what docs/audit-log.md tells to set up works', () => {
     )
   })
 
+  it('has every stream in its inventory: where it goes, what it has of persons, who reads it', () => {
+    const [, section = ''] = PAGE.split('\n## Inventory and retention\n')
+    const [, , ...rows] = section.slice(0, section.search(/^## /m)).match(/^\|.*\|$/gm) ?? []
+    const cells = rows.map((row) =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((text) => text.trim()),
+    )
+    expect(cells.map(([stream]) => stream)).toEqual([
+      'audit log',
+      'program log',
+      'metrics',
+      'traces',
+    ])
+    for (const row of cells) {
+      expect(row).toHaveLength(5)
+      expect(row).not.toContain('')
+    }
+    expect(section).toMatch(/12 months/)
+  })
+
   it('ships with configurations that are YAML', () => {
     const [vector, fluentBit] = codeUnder('## Shipping', 'yaml').map((code) => parseYaml(code))
     expect(vector.sinks.archive.encoding).toEqual({ codec: 'raw_message' })

@@ -151,7 +151,7 @@ function headersOf(
   expect(url).toBe(`http://127.0.0.1:${port}/mcp`)
   return {
     'cache-control': 'no-store',
-    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'content-security-policy': "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     'content-type': 'application/json',
     'content-length': value === undefined ? '65' : '66',
     'cross-origin-resource-policy': 'same-site',
