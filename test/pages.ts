@@ -93,6 +93,8 @@ export async function newcomer({ ordinary = false } = {}): Promise<Newcomer> {
   )
   const staged = join(folder, 'staged')
   for (const path of repositoryFiles()) cpSync(join(ROOT, path), join(staged, path))
+  // Keys may be readable by their owner alone, who is not this person.
+  await execute('chmod', ['-R', 'a+rX', staged])
   await person.run(`cp -R ${staged}/. ${template}`)
   rmSync(staged, { recursive: true })
   await person.run('git init -q -b main && git add . && git commit -qm Template', template)
