@@ -61,12 +61,13 @@ export function runtimeProblems(env: NodeJS.ProcessEnv, runtime: Runtime): Probl
     problems.push({ field, message })
   }
   if (!isSafeNode(runtime.nodeVersion)) add('node', 'must be ^24.18.1 or >=26.5.1')
-  // Node reads underscores in its flags as dashes.
-  const insecure = (text: string): boolean =>
-    text.replaceAll('_', '-').includes('--insecure-http-parser')
-  if (runtime.execArgv.some(insecure)) add('node', 'must not run with --insecure-http-parser')
-  if (insecure(env['NODE_OPTIONS'] ?? '')) {
-    add('NODE_OPTIONS', 'must not contain --insecure-http-parser')
+  // A debugger reads every secret and runs what it likes, for whoever reaches its port.
+  const production = env['NODE_ENV'] !== 'development'
+  for (const flag of ['--insecure-http-parser', ...(production ? ['--inspect'] : [])]) {
+    // Node reads underscores in its flags as dashes.
+    const has = (text: string): boolean => text.replaceAll('_', '-').includes(flag)
+    if (runtime.execArgv.some(has)) add('node', `must not run with ${flag}`)
+    if (has(env['NODE_OPTIONS'] ?? '')) add('NODE_OPTIONS', `must not contain ${flag}`)
   }
   if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
     add('NODE_TLS_REJECT_UNAUTHORIZED', 'must not switch off certificate checks')

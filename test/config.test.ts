@@ -152,6 +152,8 @@ const BAD_IN_PRODUCTION: readonly [string, Env, string][] = [
   ['no certificate checks', { NODE_TLS_REJECT_UNAUTHORIZED: '0' }, 'NODE_TLS_REJECT_UNAUTHORIZED'],
   ['a lenient parser', { NODE_OPTIONS: '--insecure-http-parser --canary' }, 'NODE_OPTIONS'],
   ['a lenient parser, spelt with _', { NODE_OPTIONS: '--insecure_http_parser' }, 'NODE_OPTIONS'],
+  ['a debugger', { NODE_OPTIONS: '--inspect=0.0.0.0:9229' }, 'NODE_OPTIONS'],
+  ['a debugger, spelt with _', { NODE_OPTIONS: '--canary --inspect_wait' }, 'NODE_OPTIONS'],
   ['a missing deny list', { MCP_DENY_LIST_FILE: MISSING }, 'MCP_DENY_LIST_FILE'],
   ['a shared store in clear text', { REDIS_URL: 'redis://u:canary@r/' }, 'REDIS_URL'],
   ['a shared store in a file', { REDIS_URL_FILE: MISSING }, 'REDIS_URL_FILE'],
@@ -227,6 +229,15 @@ describe('threat: a mistake in the settings opens the server or weakens it unnot
     expect(problemsOf(production, { execArgv }).map(({ field }) => field)).toEqual(['node'])
     expect(problemsOf(production, { execArgv: ['--enable-source-maps'] })).toEqual([])
   })
+
+  it.each(['--inspect', '--inspect-brk=9229', '--inspect_wait'])(
+    'refuses a debugger in production and lets it be in development: %s',
+    (flag) => {
+      const execArgv = ['--enable-source-maps', flag]
+      expect(problemsOf(production, { execArgv }).map(({ field }) => field)).toEqual(['node'])
+      expect(problemsOf(development, { execArgv })).toEqual([])
+    },
+  )
 
   it('names a secret file that cannot be read, and not the secret that it would hold', () => {
     const { MCP_PUBLIC_URL } = production

@@ -103,8 +103,7 @@ describe('contract: compose.yaml is one', () => {
   it('sends the trail of a replica to standard output, and has no place for it in the container', () => {
     expect(replica?.environment).not.toHaveProperty('MCP_AUDIT_FILE')
     expect([replica?.read_only, replica?.tmpfs]).toEqual([true, undefined])
-    expect(replica?.volumes).toHaveLength(2)
-    for (const volume of replica?.volumes ?? []) expect(volume).toMatchObject({ read_only: true })
+    expect(replica?.volumes.filter(({ type }) => type === 'volume')).toEqual([])
   })
 })
 
@@ -114,6 +113,31 @@ describe('threat: one container is taken over, the others are within reach', () 
       const pinned =
         build === undefined ? /^[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}$/ : /:\d+\.\d+\.\d+$/
       expect([name, image]).toEqual([name, expect.stringMatching(pinned)])
+    }
+  })
+
+  it('takes what it does not need from every container, and bounds it', () => {
+    for (const [name, one] of Object.entries(services)) {
+      expect([name, one]).toEqual([
+        name,
+        expect.objectContaining({
+          user: expect.stringMatching(/^[1-9]\d*:[1-9]\d*$/),
+          read_only: true,
+          cap_drop: ['ALL'],
+          security_opt: ['no-new-privileges:true'],
+        }),
+      ])
+      expect([name, one.cap_add]).toEqual([
+        name,
+        name === 'proxy' ? ['NET_BIND_SERVICE'] : undefined,
+      ])
+      const { cpus, memory, pids } = one.deploy.resources.limits
+      expect([name, Number(cpus) > 0, /^[1-9]\d*M$/.test(memory), pids > 0]).toEqual([
+        name,
+        true,
+        true,
+        true,
+      ])
     }
   })
 

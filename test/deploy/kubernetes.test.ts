@@ -189,6 +189,24 @@ describeWith(['kubectl'], 'manifests of Kubernetes', () => {
       ])
     })
 
+    it('threat: code that runs in the pod, it reaches for more', () => {
+      expect(pod?.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        runAsUser: 1000,
+        seccompProfile: { type: 'RuntimeDefault' },
+      })
+      expect(container?.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      })
+      expect(container?.resources.limits).toEqual({
+        cpu: expect.stringMatching(/^\d+m?$/),
+        memory: expect.stringMatching(/^\d+[MG]i$/),
+        'ephemeral-storage': expect.stringMatching(/^\d+[MG]i$/),
+      })
+    })
+
     it('threat: a secret in a manifest, whoever reads the repository has it', () => {
       expect(of('Secret')).toEqual([])
       expect(Object.keys(settings).filter((name) => !isSetting(name))).toEqual([])
