@@ -27,12 +27,12 @@ const QUESTIONS: Readonly<Record<string, string>> = {
 
 /** Where records of the trail are written. */
 const RECORDS: Readonly<Record<string, string>> = {
-  audit: 'request, when all has ended',
+  audit: 'request, at the end',
   authenticate: 'authn.fail',
-  authorize: 'decision, before anything runs',
+  authorize: 'decision, before it runs',
 }
 
-const WIDTH = 830
+const WIDTH = 860
 const ROW = 30
 const TOP = 70
 
@@ -62,16 +62,16 @@ export function wayOfARequest(): string {
     .way { stroke: #9198a1 }
   }
 </style>
-<rect class="end" x="40" y="8" width="460" height="28" rx="6"/>
+<rect class="end" x="40" y="8" width="500" height="28" rx="6"/>
 <text x="54" y="27">A client sends a request</text>
-<text class="head" x="524" y="56">refused with</text>
-<text class="head" x="630" y="56">on record as</text>
+<text class="head" x="562" y="56">refused with</text>
+<text class="head" x="690" y="56">on record as</text>
 <path class="way" d="M 22 22 H 40 M 22 22 V ${bottom + 26}"/>
 <path class="way" d="M 22 ${bottom + 26} H 34 m -6 -4 l 6 4 l -6 4"/>
 ${rows.join('\n')}
-<rect class="end" x="40" y="${bottom + 12}" width="460" height="28" rx="6"/>
+<rect class="end" x="40" y="${bottom + 12}" width="500" height="28" rx="6"/>
 <text x="54" y="${bottom + 31}">The tool runs, under a deadline, and tells how far it is</text>
-<text class="record" x="630" y="${bottom + 31}">outcome</text>
+<text class="record" x="690" y="${bottom + 31}">outcome</text>
 <text class="small" x="40" y="${bottom + 66}">The answer goes back the same way: headers are set, slots are given back, the request goes on record.</text>
 </svg>
 `
@@ -92,7 +92,7 @@ function row(name: string, y: number): string {
     .map(([, { status }]) => status)
   const all = [...new Set(statuses)].sort((a, b) => a - b).join(' ')
   const record = RECORDS[name] ?? ''
-  return `<rect class="box" x="40" y="${y}" width="460" height="24" rx="5"/>
+  return `<rect class="box" x="40" y="${y}" width="500" height="24" rx="5"/>
 <text class="name" x="54" y="${y + 17}">${name}</text><text x="196" y="${y + 17}">${question}</text>
-<text class="status" x="524" y="${y + 17}">${all}</text><text class="record" x="630" y="${y + 17}">${record}</text>`
+<text class="status" x="562" y="${y + 17}">${all}</text><text class="record" x="690" y="${y + 17}">${record}</text>`
 }

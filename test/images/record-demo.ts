@@ -1,0 +1,153 @@
+import { execFileSync } from 'node:child_process'
+import { stripVTControlCharacters } from 'node:util'
+import { z } from 'zod'
+import { ROOT } from '../source-tree.ts'
+
+/** A line of the terminal, as it was from a moment on, s. */
+interface Version {
+  readonly at: number
+  readonly text: string
+}
+type Row = Version[]
+
+/** Runs a command on a terminal of its own and prints what it writes, with the time: JSON. */
+const TERMINAL = `
+import fcntl, json, os, pty, struct, sys, termios, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 110, 0, 0))
+began, events, data = time.monotonic(), [], b' '
+while data:
+    try:
+        data = os.read(terminal, 65536)
+    except OSError:
+        break
+    events.append([time.monotonic() - began, data.decode('utf8', 'replace')])
+_, status = os.waitpid(pid, 0)
+print(json.dumps(events))
+sys.exit(os.waitstatus_to_exitcode(status))
+`
+const recorded = z.array(z.tuple([z.number(), z.string()]))
+
+/** What `npm run demo` does to a terminal, line by line. */
+export function recordDemo(): readonly Row[] {
+  const { CI: _, NO_COLOR: __, ...env } = process.env
+  const output = execFileSync('python3', ['-c', TERMINAL, process.execPath, 'examples/demo.ts'], {
+    cwd: ROOT,
+    env: { ...env, TERM: 'xterm-256color', FORCE_COLOR: '1' },
+    encoding: 'utf8',
+  })
+  return rowsOf(recorded.parse(JSON.parse(output)))
+}
+
+/** The demo clears the line that it is on and goes on to the next one, and does nothing else. */
+function rowsOf(events: readonly (readonly [number, string])[]): readonly Row[] {
+  let row: Row = []
+  const rows = [row]
+  for (const [at, data] of events) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what terminals are sent
+    for (const part of data.match(/\r?\n|\r|\x1b\[2K|(?:(?!\x1b\[2K)[^\r\n])+/g) ?? []) {
+      if (part === '\r') continue
+      if (part.endsWith('\n')) {
+        row = []
+        rows.push(row)
+        continue
+      }
+      const before = row.at(-1)
+      const isSame = before?.at === at
+      if (isSame) row.pop()
+      row.push({ at, text: part === '\x1b[2K' ? '' : (before?.text ?? '') + part })
+    }
+  }
+  return rows
+}
+
+/** Words of the last state of each line; times, ids, digests and sizes left out, each line once. */
+export function wordsOf(lines: readonly string[]): readonly string[] {
+  const plain = lines.map((line) =>
+    stripVTControlCharacters(line)
+      .replace(/\b[\w-]{22}\b|[0-9a-f]{11,64}/g, '#')
+      .replace(/\d+/g, '0')
+      .replace(/\s+/g, ' ')
+      .trim(),
+  )
+  return [...new Set(plain)].filter((line) => line !== '').sort()
+}
+
+export const lastOf = (rows: readonly Row[]): readonly string[] =>
+  rows.map((row) => row.at(-1)?.text ?? '')
+
+const LINE = 17
+const VIEW = 32
+const WIDTH = 830
+
+/** An SVG that plays the recording once, at its speed, and then stands. */
+export function animated(rows: readonly Row[]): string {
+  const lines = rows.flatMap((row, index) =>
+    row.map((version, at) => text(row, version, index, at)),
+  )
+  const scrolls = rows.flatMap((row, index) => {
+    const [first] = row
+    return index < VIEW || first === undefined ? [] : [{ at: first.at, lines: index + 1 - VIEW }]
+  })
+  const end = Math.max(...rows.flat().map(({ at }) => at)) + 0.1
+  const percent = (at: number): string => `${((at / end) * 100).toFixed(2)}%`
+  const steps = scrolls.map(
+    (to) => `${percent(to.at)} { transform: translateY(${-to.lines * LINE}px) }`,
+  )
+  const last = (scrolls.at(-1)?.lines ?? 0) * LINE
+  const height = VIEW * LINE + 24
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="title">
+<title id="title">A terminal: npm run demo shows notifications as they arrive, the result, and the audit records</title>
+<style>
+  text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #e6edf3; white-space: pre }
+  .b { font-weight: 700; fill: #ffffff } .d { fill: #9198a1 } .g { fill: #3fb950 } .c { fill: #56b6c2 }
+  .v { visibility: hidden; animation: show 1ms var(--at) forwards }
+  .w { visibility: hidden; animation: show 1ms var(--at) forwards, hide 1ms var(--to) forwards }
+  .all { transform: translateY(${-last}px); animation: scroll ${end.toFixed(2)}s step-end }
+  @keyframes show { to { visibility: visible } }
+  @keyframes hide { from { visibility: visible } to { visibility: hidden } }
+  @keyframes scroll { 0% { transform: translateY(0) } ${steps.join(' ')} }
+  @media (prefers-reduced-motion: reduce) { .all, .v, .w { animation: none } .v { visibility: visible } }
+</style>
+<clipPath id="view"><rect x="0" y="8" width="${WIDTH}" height="${VIEW * LINE + 8}"/></clipPath>
+<rect width="${WIDTH}" height="${height}" rx="8" fill="#0d1117"/>
+<g clip-path="url(#view)"><g class="all">
+${lines.join('\n')}
+</g></g>
+</svg>
+`
+}
+
+function text(row: Row, { at, text: content }: Version, index: number, version: number): string {
+  const next = row[version + 1]
+  const times = `--at:${at.toFixed(2)}s${next === undefined ? '' : `;--to:${next.at.toFixed(2)}s`}`
+  const kind = next === undefined ? 'v' : 'w'
+  return `<text class="${kind}" style="${times}" x="14" y="${index * LINE + 24}">${spans(content)}</text>`
+}
+
+const CLASSES = new Map([
+  ['1', 'b'],
+  ['2', 'd'],
+  ['32', 'g'],
+  ['36', 'c'],
+])
+
+function spans(content: string): string {
+  let open = ''
+  return (
+    content
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what terminals are sent
+      .split(/\x1b\[(\d+)m/)
+      .map((part, index) => {
+        if (index % 2 === 1) {
+          open = CLASSES.get(part) ?? ''
+          return ''
+        }
+        const safe = part.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
+        return open === '' || part === '' ? safe : `<tspan class="${open}">${safe}</tspan>`
+      })
+      .join('')
+  )
+}
