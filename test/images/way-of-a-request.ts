@@ -78,7 +78,7 @@ ${rows.join('\n')}
 }
 
 /** Names of the controls, in their order. */
-export function controlsOf(app: string): readonly string[] {
+function controlsOf(app: string): readonly string[] {
   return [...app.matchAll(/^ {2}app\.use\((\w+)\(/gm)].map(([, factory = '']) =>
     factory.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
   )
