@@ -2,7 +2,7 @@ import { createPublicKey, randomBytes } from 'node:crypto'
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { LOOK_MS } from '../../src/audit/sink-target.ts'
 import { audit } from '../../src/cli/audit.ts'
 import { secretRing } from '../../src/secrets.ts'
@@ -69,6 +69,8 @@ describe('threat: kill -9, what the server was doing is lost without a trace', (
     const { path, log, start, verify } = setUp(folder.path)
     const first = await start()
     const answered = await call(first, 20)
+    // The record of a call follows its answer: what was not written is lost, as the chain then shows.
+    await vi.waitUntil(() => outcomes(log) >= 20)
     const going = call(first, 20)
     await first.stop('SIGKILL')
     await going
