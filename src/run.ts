@@ -126,6 +126,7 @@ async function start(catalog: Catalog): Promise<void> {
       ...sharedStates(store, live),
       issuers: lasting.keySets.available() ? 'ok' : 'unreachable', // optional: oauth
     },
+    toolsDigest: live.current().toolsDigest,
   })
   const pages = new Map<string, Page>()
   const { server } = listener // optional: telemetry

@@ -182,6 +182,37 @@ const workflow = z.object({
   ),
 })
 
+describe('threat: a flaw that is known, nobody hears of it or acts', () => {
+  it.each(['ci', 'release'])('%s asks the registry for advisories and signatures', (name) => {
+    const { jobs } = workflow.parse(parse(textOf(`.github/workflows/${name}.yml`)))
+    const commands = Object.values(jobs).flatMap(({ steps }) => steps.map(({ run }) => run))
+    expect(commands).toEqual(
+      expect.arrayContaining(['npm audit --omit=dev', 'npm audit signatures']),
+    )
+  })
+
+  it('asks every day, on every push and in every pull request', () => {
+    const { on } = workflow.parse(parse(textOf('.github/workflows/ci.yml')))
+    expect(on).toEqual({
+      push: { branches: ['main'] },
+      pull_request: null,
+      schedule: [{ cron: expect.stringMatching(/^\d+ \d+ \* \* \*$/) }],
+    })
+  })
+
+  it('says how soon it is fixed', () => {
+    const times = textOf('.github/SECURITY.md').match(/^\| (critical|high) \| .+ \|$/gm)
+    expect(times).toEqual(['| critical | 48 hours |', '| high | 7 days |'])
+  })
+
+  it('asks for the releases of Node that the start accepts', () => {
+    const { engines } = JSON.parse(textOf('package.json'))
+    expect(engines).toEqual({ node: '^24.18.1 || >=26.5.1' })
+    const start = engines.node.replace(' || ', ' or ')
+    expect(textOf('src/config-checks.ts')).toContain(`'must be ${start}'`)
+  })
+})
+
 describe('threat: a licence that nobody agreed to, or a package that nobody listed', () => {
   const LICENSES = [
     'MIT',

@@ -300,11 +300,26 @@ describe('threat: a tool changes behind the back of who approved it, and no reco
     expect(manifest.toolsDigest).toMatch(/^[0-9a-f]{64}$/)
   })
 
+  it('says them in its readiness, and nowhere that callers reach', async () => {
+    const manifest = JSON.parse(readFileSync(join(ROOT, 'tools.manifest.json'), 'utf8'))
+    const server = await startServer()
+    const ready = await fetch(`${server.adminUrl}/readyz`)
+    expect([ready.status, await ready.json()]).toEqual([
+      200,
+      expect.objectContaining({ status: 'ok', toolsDigest: manifest.toolsDigest }),
+    ])
+    const alive = await fetch(`${server.adminUrl}/livez`)
+    expect(await alive.json()).toEqual({ status: 'ok' })
+    expect((await fetch(new URL('/readyz', server.url))).status).toBe(404)
+  })
+
   it('says another digest for other tools', async () => {
     const manifest = JSON.parse(readFileSync(join(ROOT, 'tools.manifest.json'), 'utf8'))
     const server = await startServer(misbehaving({}))
     const start = await server.recorded((record) => codeOf(record) === 'server.start')
     expect(start.unmapped.server.tools_digest).not.toBe(manifest.toolsDigest)
+    const ready = await fetch(`${server.adminUrl}/readyz`)
+    expect(await ready.json()).toMatchObject({ toolsDigest: start.unmapped.server.tools_digest })
   })
 })
 

@@ -8,6 +8,8 @@ export interface Readiness {
   readonly own: States
   /** What others use, too. It only informs: one outage, or one bad file, must not take every replica out. */
   readonly shared: States
+  /** SHA-256 of the tools that are served, as `tools.manifest.json` has it. It only informs, too. */
+  readonly toolsDigest: string
 }
 
 /** Something else to read there. It holds no secret and nothing that a caller chose. */
@@ -43,8 +45,8 @@ export function adminListener(
 
 function probes(readiness: () => Readiness, pages: ReadonlyMap<string, Page>): RequestListener {
   const paths = new Map<string, () => Promise<Answer>>([
-    ['/livez', async () => answerOf({ own: {}, shared: {} })],
-    ['/readyz', async () => answerOf(readiness())],
+    ['/livez', async () => ALIVE],
+    ['/readyz', async () => readyzOf(readiness())],
   ])
   for (const [path, page] of pages) {
     paths.set(path, async () => ({ status: 200, ...(await page()) }))
@@ -67,14 +69,15 @@ interface Answer {
   readonly body: string
 }
 
+const ALIVE: Answer = { status: 200, type: 'application/json', body: '{"status":"ok"}' }
 const FAILED: Answer = { status: 500, type: 'text/plain', body: '' }
 
-function answerOf({ own, shared }: Readiness): Answer {
+function readyzOf({ own, shared, toolsDigest }: Readiness): Answer {
   const ready = Object.values(own).every((state) => state === 'ok')
   return {
     status: ready ? 200 : 503,
     type: 'application/json',
-    body: JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...own, ...shared }),
+    body: JSON.stringify({ status: ready ? 'ok' : 'unavailable', ...own, ...shared, toolsDigest }),
   }
 }
 

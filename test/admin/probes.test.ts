@@ -26,6 +26,7 @@ describe('threat: the probes are a way around the public listener', () => {
         policies: 'ok',
         keys: 'ok',
         issuers: 'ok',
+        toolsDigest: expect.stringMatching(/^[0-9a-f]{64}$/),
       },
     ],
   ])('answers GET %s', async (path, body) => {
@@ -77,7 +78,7 @@ describe('threat: the probes are held up until the platform takes the process fo
   let admin: ReturnType<typeof adminListener>
   let port: number
   beforeEach(async () => {
-    parts = { own: { drain: 'ok', audit: 'ok' }, shared: {} }
+    parts = { own: { drain: 'ok', audit: 'ok' }, shared: {}, toolsDigest: 'digest' }
     admin = adminListener(() => parts)
     port = await bind(admin, 0, '127.0.0.1', 'ADMIN_')
   })
@@ -89,18 +90,19 @@ describe('threat: the probes are held up until the platform takes the process fo
   const PROBE = 'GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n'
 
   it('is not ready while one part is not, and says which', async () => {
-    parts = { own: { drain: 'ok', audit: 'broken' }, shared: { store: 'ok' } }
+    parts = { ...parts, own: { drain: 'ok', audit: 'broken' }, shared: { store: 'ok' } }
     const [answer] = await exchange({ port }, PROBE)
     expect(answer?.status).toBe(503)
     expect(JSON.parse(answer?.body ?? '')).toEqual({
       status: 'unavailable',
       ...parts.own,
       ...parts.shared,
+      toolsDigest: 'digest',
     })
   })
 
   it('stays ready while a part that all replicas share is not, and says which', async () => {
-    parts = { own: { drain: 'ok' }, shared: { store: 'unreachable', issuers: 'ok' } }
+    parts = { ...parts, own: { drain: 'ok' }, shared: { store: 'unreachable', issuers: 'ok' } }
     const [answer] = await exchange({ port }, PROBE)
     expect(answer?.status).toBe(200)
     expect(JSON.parse(answer?.body ?? '')).toEqual({
@@ -108,6 +110,7 @@ describe('threat: the probes are held up until the platform takes the process fo
       drain: 'ok',
       store: 'unreachable',
       issuers: 'ok',
+      toolsDigest: 'digest',
     })
   })
 

@@ -1,5 +1,6 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadPolicies } from '../../src/policy.ts'
@@ -138,6 +139,32 @@ describe.each(PROXIES.map((kind, index) => [kind, index + 1] as const))('%s', (k
         expect(answer.status).toBe(401)
         const { src_endpoint } = await server.recorded(isOf(answer.headers.get('x-request-id')))
         expect(src_endpoint.ip).toBe('127.0.0.2')
+      })
+    })
+
+    describe('threat: a version of TLS that is broken, who sits between reads along', () => {
+      const handshake = (version: 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'): Promise<string> => {
+        const { port, tls } = proxy
+        const { promise, resolve, reject } = Promise.withResolvers<string>()
+        const socket = connectTls({
+          ...{ ...tls, host: '127.0.0.1', port, minVersion: version, maxVersion: version },
+          // OpenSSL itself offers the old ones only when it is told that nothing is to be kept safe.
+          ciphers: 'DEFAULT@SECLEVEL=0',
+        })
+        socket
+          .once('secureConnect', () => resolve(socket.getProtocol() ?? ''))
+          .once('error', reject)
+        return promise.finally(() => socket.destroy())
+      }
+
+      it('refuses TLS 1.1', async () => {
+        await expect(handshake('TLSv1.1')).rejects.toMatchObject({
+          code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
+        })
+      })
+
+      it.each(['TLSv1.2', 'TLSv1.3'] as const)('takes %s', async (version) => {
+        expect(await handshake(version)).toBe(version)
       })
     })
 

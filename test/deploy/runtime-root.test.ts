@@ -63,6 +63,24 @@ describe('contract: the image is built from what was pinned', () => {
     expect(dockerfile).toMatch(/^USER [1-9]\d*:[1-9]\d*$/m)
   })
 
+  it('sees nothing of its folder that is not named', () => {
+    const lines = textOf('.dockerignore').split('\n')
+    const [first, ...rest] = lines.filter((line) => line !== '' && !line.startsWith('#'))
+    expect(first).toBe('*')
+    const named = rest.filter((line) => line.startsWith('!')).map((line) => line.slice(1))
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(
+      ([, paths = '']) => paths.split(' '),
+    )
+    expect(named.toSorted()).toEqual([...new Set(copied)].toSorted())
+    for (const secret of ['**/.env*', '**/*.pem', '**/*.key']) expect(rest).toContain(secret)
+  })
+
+  it('has a heap that ends before the memory of its container', () => {
+    const [, percentage] = /"--max-old-space-size-percentage=(\d+)"/.exec(dockerfile) ?? []
+    expect(Number(percentage)).toBeGreaterThan(0)
+    expect(Number(percentage)).toBeLessThanOrEqual(75)
+  })
+
   it('has the version of the package, and the flags of npm start', () => {
     const { version, scripts } = JSON.parse(textOf('package.json'))
     expect(dockerfile).toContain(`ARG VERSION=${version}\n`)

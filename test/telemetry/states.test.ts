@@ -5,7 +5,12 @@ import { watchStates } from '../../src/telemetry/states.ts'
 
 describe('contract: the state of the parts, as it is when metrics are read', () => {
   const registry = new Registry()
-  let readiness: Readiness = { own: { audit: 'ok', drain: 'ok' }, shared: { store: 'memory' } }
+  const toolsDigest = 'd'.repeat(64)
+  let readiness: Readiness = {
+    own: { audit: 'ok', drain: 'ok' },
+    shared: { store: 'memory' },
+    toolsDigest,
+  }
   let dropped = 0
   let refusedSince: number | undefined
   let revokedAgeSeconds = 5
@@ -52,7 +57,11 @@ describe('contract: the state of the parts, as it is when metrics are read', () 
   })
 
   it('is not, and names only issuers that are still trusted', async () => {
-    readiness = { own: { audit: 'broken', drain: 'ok' }, shared: { store: 'unreachable' } }
+    readiness = {
+      own: { audit: 'broken', drain: 'ok' },
+      shared: { store: 'unreachable' },
+      toolsDigest,
+    }
     dropped = 4
     refusedSince = Date.now() - 90_000
     revokedAgeSeconds = 700
