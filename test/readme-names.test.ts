@@ -14,11 +14,8 @@ describe('contract: what README.md names exists', () => {
     ...new Set([...README.matchAll(pattern)].map(([, name = '']) => name)),
   ]
 
-  it.each([
-    ['link', /\]\((?!https?:)([^)#]+)\)/g],
-    ['path', /`((?:src|test|policies|examples|bench|tools)\/[^`\s]*)`/g],
-  ])('every %s leads to a file or folder', (_name, pattern) => {
-    const paths = named(pattern)
+  it('every path leads to a file or folder', () => {
+    const paths = named(/`((?:src|test|policies|docs|deploy|examples|bench|tools)\/[^`\s]*)`/g)
     expect(paths.length).toBeGreaterThan(0)
     expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
@@ -44,9 +41,31 @@ describe('contract: what README.md names exists', () => {
     )
   })
 
-  it('the exit codes are those of the client', () => {
-    const [sentence = ''] = /exits with [^.]*/.exec(README) ?? []
+  it('the exit codes of docs/clients.md are those of the client', () => {
+    const [sentence = ''] = /It exits with [^.]*/.exec(textOf('docs/clients.md')) ?? []
     expect(sentence.match(/\d+/g)?.map(Number)).toEqual(Object.values(EXIT))
+  })
+})
+
+describe('contract: what README.md says of others is what docs/comparison.md says', () => {
+  const [section = ''] = /^## Beside others\n.*?^## /ms.exec(README) ?? []
+  const [, asked = ''] = textOf('docs/comparison.md').split('## As asked\n')
+  /** Name, then the answers to a foreign origin, to a foreign host, and to 6 MB. */
+  const ours = /^\| ([^|]+) \| (\d{3}[^|]*) \| (\d{3}) \| (\d{3}) \| [^|]+ \| [^|]+ \|$/gm
+  const theirs = /^\| ([^|]+) \| (\d{3}[^|]*) \| (\d{3}) \| \d{3} \| (\d{3}) \|$/gm
+  const measured = [...asked.matchAll(theirs)].map((found) => found.slice(1))
+  const rows = [...section.matchAll(ours)].map((found) => found.slice(1))
+
+  it('as of the same day', () => {
+    const [day = ''] = /\d{4}-\d\d-\d\d/.exec(section) ?? []
+    expect(textOf('docs/comparison.md')).toContain(`as of ${day},`)
+    expect(rows.map(([name]) => name)).toHaveLength(7)
+  })
+
+  it.each(rows)('%s', (name, ...answers) => {
+    const same = measured.filter(([server]) => server?.startsWith(name ?? ''))
+    expect(same).not.toEqual([])
+    for (const [, ...found] of same) expect(found).toEqual(answers)
   })
 })
 

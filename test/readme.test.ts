@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -15,10 +16,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import packageJson from '../package.json' with { type: 'json' }
-import type { Identity } from '../src/context.ts'
-import { denyList } from '../src/deny-list.ts'
 import { tools } from '../src/tools/index.ts'
 import { inspect } from './canaries.ts'
+import { stepsOf } from './pages.ts'
 import { spawnServer, startServer, stopServers } from './server.ts'
 import { ROOT, textOf } from './source-tree.ts'
 
@@ -130,19 +130,19 @@ async function startDevelopment(): Promise<Development> {
   throw new Error(`npm run dev ended:\n${screen}`)
 }
 
-/** Runs a command of README.md against that server, with the key in `KEY`. */
+/** Runs a command of README.md against that server, with the key in `GATEHOUSE_KEY`. */
 async function onServer(command: string): Promise<string> {
   development ??= startDevelopment()
   const { url, key } = await development
   expect(command).toContain('http://127.0.0.1:3000/mcp')
-  return screenOf(command.replace('http://127.0.0.1:3000/mcp', url), { KEY: key })
+  return screenOf(command.replace('http://127.0.0.1:3000/mcp', url), { GATEHOUSE_KEY: key })
 }
 
 const CLIENT = 'npm run client -- http://127.0.0.1:3000/mcp'
 const CREATE =
   "npm run keys -- create --name ci --scopes 'mcp:use documents:process' --days 90 --file keys.json"
 
-const DERIVE = 'npm run --silent keys -- derive audit-mac > mac-key'
+const DERIVE = '(umask 077; npm run --silent keys -- derive audit-mac > mac-key)'
 const VERIFY = 'npm run audit -- verify --mac-key mac-key audit.jsonl'
 
 /** Both commands, on the trail of a server that has run. */
@@ -154,6 +154,7 @@ async function deriveAndVerify(): Promise<void> {
   await server.call('echo', { text: 'hello' })
   expect(await server.stop()).toBe(0)
   await screenOf(DERIVE, env)
+  expect(statSync(join(copy, 'mac-key')).mode & 0o777).toBe(0o600)
   expect(await screenOf(VERIFY)).toMatch(/\b[5-9] records\b/)
 }
 
@@ -172,13 +173,6 @@ const PROOFS = new Map<string, (command: string) => Promise<void>>([
     },
   ],
   [
-    'npm ci && npm test',
-    async () => {
-      expect(packageJson.scripts.test).toBe('vitest run')
-      expect(textOf('.ci/run')).toMatch(/^npm ci$.*^npm test /ms)
-    },
-  ],
-  [
     'npm run dev',
     async () => {
       const { child, url, key, command } = await startDevelopment()
@@ -190,20 +184,38 @@ const PROOFS = new Map<string, (command: string) => Promise<void>>([
     },
   ],
   [
-    `${CLIENT} list --key "$KEY"`,
+    `${CLIENT} list`,
     async (command) => {
       const screen = await onServer(command)
       for (const { name } of tools) expect(screen).toContain(name)
     },
   ],
   [
-    `${CLIENT} call echo --args '{"text":"hello"}' --key "$KEY"`,
+    `${CLIENT} call echo --args '{"text":"hello"}'`,
     async (command) => expect(await onServer(command)).toContain('hello\n'),
   ],
   [
-    `${CLIENT} call process_documents --files 'examples/documents/*.md' --key "$KEY"`,
+    `${CLIENT} call process_documents --files 'examples/documents/*.md'`,
     async (command) => expect(await onServer(command)).toMatch(/^\[1\/\d+\] .*^reportId: /ms),
   ],
+  [
+    'npm run audit -- show audit.dev.jsonl',
+    async (command) => {
+      await onServer(`${CLIENT} call echo --args '{"text":"hello"}'`)
+      await vi.waitFor(async () =>
+        expect(await screenOf(command)).toMatch(/ decision +tools\/call +echo +allowed /),
+      )
+    },
+  ],
+  [
+    'npm ci && npm test',
+    async () => {
+      expect(packageJson.scripts.test).toBe('vitest run')
+      expect(textOf('.ci/run')).toMatch(/^npm ci$.*^npm test /ms)
+    },
+  ],
+  [DERIVE, deriveAndVerify],
+  [VERIFY, deriveAndVerify],
   [
     CREATE,
     async (command) => {
@@ -221,17 +233,6 @@ const PROOFS = new Map<string, (command: string) => Promise<void>>([
       expect(screen).toMatch(/ live .* ci +ci +mcp:use documents:process$/m)
     },
   ],
-  [
-    'npm run audit -- show audit.dev.jsonl',
-    async (command) => {
-      await onServer(`${CLIENT} call echo --args '{"text":"hello"}' --key "$KEY"`)
-      await vi.waitFor(async () =>
-        expect(await screenOf(command)).toMatch(/ decision +tools\/call +echo +allowed /),
-      )
-    },
-  ],
-  [DERIVE, deriveAndVerify],
-  [VERIFY, deriveAndVerify],
 ])
 
 describe('contract: what README.md shows works', () => {
@@ -241,9 +242,14 @@ describe('contract: what README.md shows works', () => {
     expect(others.map(({ text }) => text.split('\n')[0])).toEqual([
       '// src/tools/count-words.ts',
       '# policies/access.yaml, under tools:',
-      '{',
     ])
     expect(README.match(/^ *(```|~~~)/gm)).toHaveLength(blocks.length * 2)
+  })
+
+  it('docs/clients.md shows the same, and one that test/examples/browser.test.ts runs', () => {
+    const shown = stepsOf('docs/clients.md').flatMap(([, texts]) => texts)
+    const lines = shown.flatMap((text) => text.trim().split('\n'))
+    expect(lines.filter((line) => !PROOFS.has(line))).toEqual(['npm run demo:browser'])
   })
 
   it.each([...PROOFS])('%s', (command, prove) => prove(command))
@@ -252,36 +258,8 @@ describe('contract: what README.md shows works', () => {
     execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'], {
       cwd: copy,
     })
-    const call = `${CLIENT} call count_words --args '{"text":"two  words"}' --key "$KEY"`
+    const call = `${CLIENT} call count_words --args '{"text":"two  words"}'`
     expect(await onServer(call)).toMatch(/^\[2\/2\] Counted\nwords: 2$/m)
-  })
-
-  it('the deny list is read, and shuts out whom it names', () => {
-    const [example] = blocks.filter(({ language }) => language === 'json')
-    const file = join(copy, 'denied.json')
-    writeFileSync(file, example?.text ?? '')
-    const { denies } = denyList(file)
-    const of = (issuer: string, subject: string, credentialId: string | null): Identity => ({
-      principal: {
-        kind: 'oauth',
-        issuer,
-        client: '',
-        subject,
-        scopes: [],
-        roles: [],
-        tenant: null,
-      },
-      credentialDigest: '',
-      credentialId,
-      expiresAt: null,
-      claims: {},
-    })
-    const issuer = 'https://auth.example.com'
-    expect(denies(of(issuer, 'mallory', null))).toBe(true)
-    expect(denies(of('https://other.example.com', 'mallory', null))).toBe(false)
-    expect(denies(of(issuer, 'alice', '7f21…'))).toBe(true)
-    expect(denies(of('https://other.example.com', 'alice', '7f21…'))).toBe(false)
-    expect(denies(of('https://other.example.com', 'alice', '0b5c…'))).toBe(true)
   })
 
   it('the tool without its entry stops the start', async () => {

@@ -1,10 +1,14 @@
 // optional: api-key
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { keys } from '../../src/cli/keys.ts'
 import { environment } from '../../src/config.ts'
+import type { Identity } from '../../src/context.ts'
+import { denyList } from '../../src/deny-list.ts'
 import { DENIALS } from '../../src/errors.ts'
 import { RECORDS } from '../audit/record-schema.ts'
 import { production } from '../production.ts'
@@ -76,6 +80,38 @@ describe('contract: what docs/operations.md names is what the server has', () =>
     for (const [, file = ''] of PAGE.matchAll(/\]\(((?:\.\.\/)?[\w./-]+\.(?:md|yaml))/g)) {
       expect(textOf(join('docs', file)).length).toBeGreaterThan(0)
     }
+  })
+})
+
+describe('contract: the deny list of docs/operations.md shuts somebody out', () => {
+  it('the example is read, and shuts out whom it names', () => {
+    const [, example = ''] = /^```json\n(.*?)^```$/ms.exec(PAGE) ?? []
+    const folder = mkdtempSync(join(tmpdir(), 'operations-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'denied.json')
+    writeFileSync(file, example)
+    const { denies } = denyList(file)
+    const of = (issuer: string, subject: string, credentialId: string | null): Identity => ({
+      principal: {
+        kind: 'oauth',
+        issuer,
+        client: '',
+        subject,
+        scopes: [],
+        roles: [],
+        tenant: null,
+      },
+      credentialDigest: '',
+      credentialId,
+      expiresAt: null,
+      claims: {},
+    })
+    const issuer = 'https://auth.example.com'
+    expect(denies(of(issuer, 'mallory', null))).toBe(true)
+    expect(denies(of('https://other.example.com', 'mallory', null))).toBe(false)
+    expect(denies(of(issuer, 'alice', '7f21…'))).toBe(true)
+    expect(denies(of('https://other.example.com', 'alice', '7f21…'))).toBe(false)
+    expect(denies(of('https://other.example.com', 'alice', '0b5c…'))).toBe(true)
   })
 })
 

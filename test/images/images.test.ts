@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import packageJson from '../../package.json' with { type: 'json' }
 import { ROOT, textOf } from '../source-tree.ts'
 import { animated, lastOf, recordDemo, wordsOf } from './record-demo.ts'
 import { wayOfARequest } from './way-of-a-request.ts'
@@ -16,6 +17,7 @@ describe('contract: pictures of the README show what is there', () => {
   })
 
   it.runIf(python || process.env['CI'])('the recording has the words of the demo of today', () => {
+    expect(packageJson.scripts.demo).toBe('node examples/demo.ts')
     const rows = recordDemo()
     const path = 'docs/images/demo.svg'
     if (process.env['RECORD'] !== undefined) writeFileSync(join(ROOT, path), animated(rows))

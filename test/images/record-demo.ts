@@ -30,7 +30,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 `
 const recorded = z.array(z.tuple([z.number(), z.string()]))
 
-/** What `npm run demo` does to a terminal, line by line. */
+/** What `npm run demo` does to a terminal, line by line, without the two lines of npm itself. */
 export function recordDemo(): readonly Row[] {
   const { CI: _, NO_COLOR: __, ...env } = process.env
   const output = execFileSync('python3', ['-c', TERMINAL, process.execPath, 'examples/demo.ts'], {
@@ -38,7 +38,8 @@ export function recordDemo(): readonly Row[] {
     env: { ...env, TERM: 'xterm-256color', FORCE_COLOR: '1' },
     encoding: 'utf8',
   })
-  return rowsOf(recorded.parse(JSON.parse(output)))
+  const prompt = [{ at: 0, text: '$ npm run demo' }]
+  return [prompt, ...rowsOf(recorded.parse(JSON.parse(output)))]
 }
 
 /** The demo clears the line that it is on and goes on to the next one, and does nothing else. */
@@ -82,7 +83,10 @@ const LINE = 17
 const VIEW = 32
 const WIDTH = 830
 
-/** An SVG that plays the recording once, at its speed, and then stands. */
+/**
+ * An SVG that plays the recording once, at its speed, and then stands. Where nothing moves it is the end
+ * of the recording: what moves only hides what is not there yet, and shows what is gone later.
+ */
 export function animated(rows: readonly Row[]): string {
   const lines = rows.flatMap((row, index) =>
     row.map((version, at) => text(row, version, index, at)),
@@ -93,9 +97,9 @@ export function animated(rows: readonly Row[]): string {
   })
   const end = Math.max(...rows.flat().map(({ at }) => at)) + 0.1
   const percent = (at: number): string => `${((at / end) * 100).toFixed(2)}%`
-  const steps = scrolls.map(
-    (to) => `${percent(to.at)} { transform: translateY(${-to.lines * LINE}px) }`,
-  )
+  // Lines that came at the same moment scroll as one.
+  const places = new Map(scrolls.map(({ at, lines }) => [percent(at), -lines * LINE]))
+  const steps = [...places].map(([when, y]) => `${when} { transform: translateY(${y}px) }`)
   const last = (scrolls.at(-1)?.lines ?? 0) * LINE
   const height = VIEW * LINE + 24
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="title">
@@ -103,17 +107,17 @@ export function animated(rows: readonly Row[]): string {
 <style>
   text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #e6edf3; white-space: pre }
   .b { font-weight: 700; fill: #ffffff } .d { fill: #9198a1 } .g { fill: #3fb950 } .c { fill: #56b6c2 }
-  .v { visibility: hidden; animation: show 1ms var(--at) forwards }
-  .w { visibility: hidden; animation: show 1ms var(--at) forwards, hide 1ms var(--to) forwards }
+  .v { animation: hide var(--for) step-end }
+  .w { visibility: hidden; animation: show var(--for) var(--at) }
   .all { transform: translateY(${-last}px); animation: scroll ${end.toFixed(2)}s step-end }
-  @keyframes show { to { visibility: visible } }
-  @keyframes hide { from { visibility: visible } to { visibility: hidden } }
-  @keyframes scroll { 0% { transform: translateY(0) } ${steps.join(' ')} }
-  @media (prefers-reduced-motion: reduce) { .all, .v, .w { animation: none } .v { visibility: visible } }
+  @keyframes hide { from { visibility: hidden } }
+  @keyframes show { from, to { visibility: visible } }
+  @keyframes scroll { from { transform: none } ${steps.join(' ')} }
+  @media (prefers-reduced-motion: reduce) { .all, .v, .w { animation: none } }
 </style>
 <clipPath id="view"><rect x="0" y="8" width="${WIDTH}" height="${VIEW * LINE + 8}"/></clipPath>
 <rect width="${WIDTH}" height="${height}" rx="8" fill="#0d1117"/>
-<g clip-path="url(#view)"><g class="all">
+<g clip-path="url(#view)"><g class="all" xml:space="preserve">
 ${lines.join('\n')}
 </g></g>
 </svg>
@@ -122,7 +126,11 @@ ${lines.join('\n')}
 
 function text(row: Row, { at, text: content }: Version, index: number, version: number): string {
   const next = row[version + 1]
-  const times = `--at:${at.toFixed(2)}s${next === undefined ? '' : `;--to:${next.at.toFixed(2)}s`}`
+  const seconds = (time: number): string => `${Math.max(time, 0.01).toFixed(2)}s`
+  const times =
+    next === undefined
+      ? `--for:${seconds(at)}`
+      : `--at:${seconds(at)};--for:${seconds(next.at - at)}`
   const kind = next === undefined ? 'v' : 'w'
   return `<text class="${kind}" style="${times}" x="14" y="${index * LINE + 24}">${spans(content)}</text>`
 }

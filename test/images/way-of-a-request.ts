@@ -51,7 +51,9 @@ export function wayOfARequest(): string {
   .record { fill: #1a6f3c; font-size: 12px }
   .box { fill: #f6f8fa; stroke: #d1d9e0 }
   .end { fill: #ddf4ff; stroke: #54aeff }
-  .way { stroke: #59636e; stroke-width: 1.5; fill: none }
+  .way, .back { stroke: #59636e; stroke-width: 1.5; fill: none }
+  .back { stroke-dasharray: 4 3 }
+  .stop { fill: #59636e }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 }
     .head, .small { fill: #9198a1 }
@@ -59,20 +61,21 @@ export function wayOfARequest(): string {
     .record { fill: #56d364 }
     .box { fill: #151b23; stroke: #3d444d }
     .end { fill: #0c2d48; stroke: #388bfd }
-    .way { stroke: #9198a1 }
+    .way, .back { stroke: #9198a1 }
+    .stop { fill: #9198a1 }
   }
 </style>
 <rect class="end" x="40" y="8" width="500" height="28" rx="6"/>
 <text x="54" y="27">A client sends a request</text>
 <text class="head" x="562" y="56">refused with</text>
 <text class="head" x="690" y="56">on record as</text>
-<path class="way" d="M 22 22 H 40 M 22 22 V ${bottom + 26}"/>
-<path class="way" d="M 22 ${bottom + 26} H 34 m -6 -4 l 6 4 l -6 4"/>
+<path class="way" d="M 40 28 H 24 V ${bottom + 20} H 38 m -6 -4 l 6 4 l -6 4"/>
+<path class="back" d="M 40 ${bottom + 32} H 10 V 16 H 36"/><path class="way" d="M 32 12 l 6 4 l -6 4"/>
 ${rows.join('\n')}
 <rect class="end" x="40" y="${bottom + 12}" width="500" height="28" rx="6"/>
 <text x="54" y="${bottom + 31}">The tool runs, under a deadline, and tells how far it is</text>
 <text class="record" x="690" y="${bottom + 31}">outcome</text>
-<text class="small" x="40" y="${bottom + 66}">The answer goes back the same way: headers are set, slots are given back, the request goes on record.</text>
+<text class="small" x="40" y="${bottom + 66}">The answer goes back past them: its headers are set, slots are given back when it has ended, the request goes on record.</text>
 </svg>
 `
 }
@@ -92,7 +95,8 @@ function row(name: string, y: number): string {
     .map(([, { status }]) => status)
   const all = [...new Set(statuses)].sort((a, b) => a - b).join(' ')
   const record = RECORDS[name] ?? ''
-  return `<rect class="box" x="40" y="${y}" width="500" height="24" rx="5"/>
+  return `<circle class="stop" cx="24" cy="${y + 12}" r="3.5"/><path class="way" d="M 24 ${y + 12} H 40"/>
+<rect class="box" x="40" y="${y}" width="500" height="24" rx="5"/>
 <text class="name" x="54" y="${y + 17}">${name}</text><text x="196" y="${y + 17}">${question}</text>
 <text class="status" x="562" y="${y + 17}">${all}</text><text class="record" x="690" y="${y + 17}">${record}</text>`
 }
