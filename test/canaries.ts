@@ -53,8 +53,10 @@ const CREDENTIAL_HEADER = /^(?:authorization|proxy-authorization|dpop|x-api-key)
 
 function noteHeader(name: string, value: string): void {
   if (!CREDENTIAL_HEADER.test(name)) return
-  // What is found by its looks need not be remembered.
-  noteSecrets(value.split(/\s+/).filter((part) => !FORBIDDEN.some(([, looks]) => looks.test(part))))
+  // What is found by its looks need not be remembered. Edited bytes may put a public path in its place.
+  const isSecret = (part: string): boolean =>
+    !part.startsWith('/.well-known/') && !FORBIDDEN.some(([, looks]) => looks.test(part))
+  noteSecrets(value.split(/\s+/).filter(isSecret))
 }
 
 /** Remembers the credentials in the bytes of requests. */
