@@ -4,8 +4,11 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { newcomer, stepsOf } from './pages.ts'
 import { spawnServer, startServer, stopServers } from './server.ts'
 
-/** Guards against hanging: most of the time is the compiler's, several times over. */
-const SLOW_MS = 600_000
+/**
+ * Guards against hanging: most of the time is the compiler's, several times over. A step changes the
+ * fork, so it cannot be run again.
+ */
+const STEP = { timeout: 600_000, retry: 0 }
 /** Steps that change no code and no policy of the fork. */
 const LEAVES_CODE = /^[168]\./
 
@@ -109,22 +112,18 @@ describe('contract: docs/fork.md makes a server of your own', () => {
     expect([...AFTER.keys()].filter((heading) => !headings.includes(heading))).toEqual([])
   })
 
-  it.each(days)(
-    '%s',
-    async (heading, blocks) => {
-      const cwd = heading.startsWith('1.') ? person.folder : fork
-      for (const block of blocks) await shell(block, cwd)
-      if (heading === '4. Your first tool') {
-        const server = spawnServer(inFork)
-        expect(await server.exited).toBe(78)
-        expect(server.stderr()).toMatch(/access\.yaml tools\.opening_hours: has no entry/)
-        return
-      }
-      if (!LEAVES_CODE.test(heading)) await expectSound()
-      await AFTER.get(heading)?.()
-    },
-    SLOW_MS,
-  )
+  it.each(days)('%s', STEP, async (heading, blocks) => {
+    const cwd = heading.startsWith('1.') ? person.folder : fork
+    for (const block of blocks) await shell(block, cwd)
+    if (heading === '4. Your first tool') {
+      const server = spawnServer(inFork)
+      expect(await server.exited).toBe(78)
+      expect(server.stderr()).toMatch(/access\.yaml tools\.opening_hours: has no entry/)
+      return
+    }
+    if (!LEAVES_CODE.test(heading)) await expectSound()
+    await AFTER.get(heading)?.()
+  })
 })
 
 /** Changes a file of the template. */
@@ -158,61 +157,49 @@ async function releaseTemplate(): Promise<void> {
 }
 
 describe('contract: a fork takes over a release of the template', () => {
-  it(
-    'without conflicts outside of what it owns, and is whole afterwards',
-    async () => {
-      await releaseTemplate()
-      const limits = read('policies/limits.yaml')
-      const [merge = '', ...after] = upgrade
-      await shell(merge)
-      expect(await shell('git diff --name-only --diff-filter=U')).toBe('')
-      for (const block of after) await shell(block)
+  it('without conflicts outside of what it owns, and is whole afterwards', STEP, async () => {
+    await releaseTemplate()
+    const limits = read('policies/limits.yaml')
+    const [merge = '', ...after] = upgrade
+    await shell(merge)
+    expect(await shell('git diff --name-only --diff-filter=U')).toBe('')
+    for (const block of after) await shell(block)
 
-      expect(read('src/controls/origin-guard.ts')).toContain('/** Upgraded. */')
-      expect(read('CHANGELOG.md')).toContain('- Upgraded.')
-      expect(read('.template')).toBe(await shell('git rev-parse HEAD', template))
-      const { name, version, scripts } = JSON.parse(read('package.json'))
-      expect({ name, version, scripts }).toMatchObject({
-        name: 'acme-mcp',
-        version: '0.1.0',
-        scripts: { upgraded: 'true', test: expect.stringContaining('test/tool.test.ts') },
-      })
-      expect(read('policies/limits.yaml')).toBe(limits)
-      expect(read('README.md')).toMatch(/^# Acme MCP\n/)
-      expect(existsSync(join(fork, 'src/tools/upgraded.ts'))).toBe(false)
-      expect(existsSync(join(fork, 'src/tools/echo.ts'))).toBe(false)
-      expect(await shell('git log -1 --format=%p')).toMatch(/^\w+ \w+\n$/)
-      expect(await shell('git status --porcelain')).toBe('')
+    expect(read('src/controls/origin-guard.ts')).toContain('/** Upgraded. */')
+    expect(read('CHANGELOG.md')).toContain('- Upgraded.')
+    expect(read('.template')).toBe(await shell('git rev-parse HEAD', template))
+    const { name, version, scripts } = JSON.parse(read('package.json'))
+    expect({ name, version, scripts }).toMatchObject({
+      name: 'acme-mcp',
+      version: '0.1.0',
+      scripts: { upgraded: 'true', test: expect.stringContaining('test/tool.test.ts') },
+    })
+    expect(read('policies/limits.yaml')).toBe(limits)
+    expect(read('README.md')).toMatch(/^# Acme MCP\n/)
+    expect(existsSync(join(fork, 'src/tools/upgraded.ts'))).toBe(false)
+    expect(existsSync(join(fork, 'src/tools/echo.ts'))).toBe(false)
+    expect(await shell('git log -1 --format=%p')).toMatch(/^\w+ \w+\n$/)
+    expect(await shell('git status --porcelain')).toBe('')
 
-      await expectSound()
-      expect(await callTool()).toContain('hours: Saturday, 10 to 16')
-    },
-    SLOW_MS,
-  )
+    await expectSound()
+    expect(await callTool()).toContain('hours: Saturday, 10 to 16')
+  })
 
-  it(
-    'and the tests of the template, with its samples, pass on it',
-    async () => {
-      await shell('.ci/template-tests test/tools test/controls/origin-guard.test.ts')
-      expect(await shell('git worktree list')).not.toMatch(/\n./)
-    },
-    SLOW_MS,
-  )
+  it('and the tests of the template, with its samples, pass on it', STEP, async () => {
+    await shell('.ci/template-tests test/tools test/controls/origin-guard.test.ts')
+    expect(await shell('git worktree list')).not.toMatch(/\n./)
+  })
 
-  it(
-    'a conflict in a file of the template is left to decide',
-    async () => {
-      const [merge = ''] = upgrade
-      appendFileSync(join(fork, 'src/context.ts'), '// Of the fork.\n')
-      await shell('git commit -qam "Change the template"')
-      appendFileSync(join(template, 'src/context.ts'), '// Of the template.\n')
-      await shell('git commit -qam Again && git tag v0.3.0', template)
-      await shell(merge.replaceAll('v0.2.0', 'v0.3.0'))
-      expect(await shell('git diff --name-only --diff-filter=U')).toBe('src/context.ts\n')
-      await shell('git merge --abort')
-    },
-    SLOW_MS,
-  )
+  it('a conflict in a file of the template is left to decide', STEP, async () => {
+    const [merge = ''] = upgrade
+    appendFileSync(join(fork, 'src/context.ts'), '// Of the fork.\n')
+    await shell('git commit -qam "Change the template"')
+    appendFileSync(join(template, 'src/context.ts'), '// Of the template.\n')
+    await shell('git commit -qam Again && git tag v0.3.0', template)
+    await shell(merge.replaceAll('v0.2.0', 'v0.3.0'))
+    expect(await shell('git diff --name-only --diff-filter=U')).toBe('src/context.ts\n')
+    await shell('git merge --abort')
+  })
 
   it.each([
     ['a key that is new', /^onStoreFailure: .*\n/m, '', /limits\.yaml.* onStoreFailure/],
