@@ -15,6 +15,7 @@ import { hostGuard } from './controls/host-guard.ts'
 import { type AllowedOrigin, originGuard } from './controls/origin-guard.ts'
 import { overload } from './controls/overload.ts'
 import { parseMessage } from './controls/parse-message.ts'
+import { principalCalls } from './controls/principal-calls.ts'
 import { principalLimit } from './controls/principal-limit.ts'
 import { type ProtocolGuardOptions, protocolGuard } from './controls/protocol-guard.ts'
 import { requestId } from './controls/request-id.ts'
@@ -88,6 +89,7 @@ export function createApp(parts: AppParts): Hono<AppEnv> {
   app.get('/sse', parts.sessions.open) // optional: legacy-sse
   app.use(parseMessage(limits))
   app.use(parts.sessions.answer) // optional: legacy-sessions
+  app.use(principalCalls(limits, slotsOf))
   app.use(parts.telemetry) // optional: telemetry
   app.use(protocolGuard(parts.protocol))
   app.use(authorize({ ...access, trail }))

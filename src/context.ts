@@ -94,8 +94,8 @@ export interface AppVariables {
   credential: Credential | undefined
   /** Tells when the credential of this request no longer holds. */
   hold: Hold
-  /** Gives the slot of `principal.concurrentCalls` back before the answer ends. */
-  releaseCall: () => void
+  /** Gives the slot of this request or call (`principal.concurrentCalls`) back before its answer ends. */
+  release: () => void
   /** The session that a request belongs to, and whose owner sent it. */ // optional: legacy-sessions
   session?: Session // optional: legacy-sessions
   /** In place of a message: what the client answers to a question of this server. */ // optional: legacy-sessions

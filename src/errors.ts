@@ -83,6 +83,7 @@ export const DENIALS = {
   'parse-message.forbidden-name': invalidRequest,
   'parse-message.lone-surrogate': invalidRequest,
   'parse-message.not-one-message': invalidRequest,
+  'principal-calls.concurrency': tooManyRequests,
   'protocol-guard.invalid-meta': { status: 400, rpcCode: -32602, message: 'Invalid params' },
   'protocol-guard.unsupported-version': {
     status: 400,

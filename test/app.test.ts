@@ -94,6 +94,7 @@ describe('contract: the way of a request', () => {
       'open',
       'parseMessage',
       'answer',
+      'principalCalls',
       'telemetry',
       'protocolGuard',
       'authorize',

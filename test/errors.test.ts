@@ -60,6 +60,11 @@ const message = (method: string, params: object = {}): object => ({
   method,
   params: { ...params, _meta: META },
 })
+const notification = {
+  jsonrpc: '2.0',
+  method: 'notifications/cancelled',
+  params: { _meta: META },
+}
 const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities'
 const FOLLOWS = { ...META, [CAPABILITIES]: { extensions: { [TASKS_EXTENSION]: {} } } }
 const unknownTask = {
@@ -375,7 +380,11 @@ const REFUSALS: Readonly<Record<string, readonly [Produce, readonly Kind[]] | st
   'authenticate.keys-unavailable': [keysUnavailable, AUTHN], // optional: oauth
   'authenticate.introspection-unavailable': [introspectionUnavailable, AUTHN], // optional: introspection
   'principal-limit.rate': [inApp({}, ofPrincipal({ requestsPerMinute: 1 }), {}), THROTTLE],
-  'principal-limit.concurrency': [inApp({}, ofPrincipal({ concurrentCalls: 1 }), {}), THROTTLE],
+  'principal-limit.concurrency': [
+    inApp({}, ofPrincipal({ concurrentCalls: 1 }), withBody(notification)),
+    THROTTLE,
+  ],
+  'principal-calls.concurrency': [inApp({}, ofPrincipal({ concurrentCalls: 1 }), {}), THROTTLE],
   'session-guard.missing': [
     atEndpoint(withSessions(), (at) => stream(at, legacyRequest('tools/list'))),
     REQUEST,

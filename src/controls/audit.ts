@@ -33,6 +33,7 @@ const LIMITS: ReadonlyMap<RefusalName | undefined, RateLimitName> = new Map([
   ['authenticate.throttled', 'address-auth'],
   ['principal-limit.rate', 'principal'],
   ['principal-limit.concurrency', 'principal'],
+  ['principal-calls.concurrency', 'principal'],
   ['call-limit.rate', 'tool'],
   ['call-limit.concurrency', 'tool'],
   ['call-limit.open-streams', 'principal'],

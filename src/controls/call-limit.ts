@@ -36,7 +36,7 @@ export function callLimit(
       message: c.get('message'),
       operation: c.get('operation'),
       identity: c.get('identity'),
-      releaseCall: c.get('releaseCall'),
+      release: c.get('release'),
     }
     await limited(call, (run) => whenDone(c.env.outgoing, run))
     await next()
@@ -45,7 +45,7 @@ export function callLimit(
 
 /** The limits alone, for messages on whatever transport. */
 export type LimitCall = (
-  vars: Pick<AppVariables, 'message' | 'operation' | 'identity' | 'releaseCall'>,
+  vars: Pick<AppVariables, 'message' | 'operation' | 'identity' | 'release'>,
   whenEnded: WhenEnded,
 ) => Promise<void>
 
@@ -70,7 +70,7 @@ export function callLimiter(
     if (message.method === 'subscriptions/listen') {
       checkSubscriptions(message)
       takeStream(owner, whenEnded)
-      vars.releaseCall()
+      vars.release()
     }
   }
 }

@@ -10,10 +10,9 @@ import { whenDone } from '../when-closed.ts'
 
 /**
  * Threat:  One authenticated caller takes the capacity of all the others.
- * Rule:    requests a minute and calls at the same time, by principal. A slot is held until the
- *          answer has ended, however it ended, and the tool with it: leaving a call whose tool goes on
- *          makes no room for another one before the deadline of that tool. Only a stream gives its
- *          slot back before, for a slot of its own (`call-limit`).
+ * Rule:    requests a minute, and as many at the same time as calls, by principal. The slot is held
+ *          until the answer has ended; a call gives it back for one of its own (`principal-calls`), a
+ *          stream that is opened too (`call-limit`).
  * Policy:  policies/limits.yaml `principal.requestsPerMinute`, `principal.concurrentCalls`
  * Refuses: 429 `principal-limit.rate`, `principal-limit.concurrency`
  * Source:  MCP 2026-07-28 Tools, Security; OWASP API Security API4:2023 and API6:2023
@@ -23,49 +22,40 @@ export function principalLimit(
   policy: Pick<LimitsPolicy, 'principal'>,
   slotsOf: SlotTables,
 ): MiddlewareHandler<AppEnv> {
-  const limited = principalLimiter(store, policy, slotsOf)
+  const { concurrentCalls } = policy.principal
+  const countRequest = requestCounter(store, policy)
+  const requests = slotsOf('principal-requests', concurrentCalls)
 
   return async function principalLimit(c, next) {
     const identity = c.get('identity')
-    await limited.rate(identity)
-    const release = limited.slot(identity)
-    c.set('releaseCall', release)
+    await countRequest(identity)
+    const release = requests.take(ownerKey(identity.principal))
+    if (release === undefined) {
+      throw new Denied('principal-limit.concurrency', {
+        headers: concurrencyHeaders('principal', concurrentCalls),
+      })
+    }
+    c.set('release', release)
     whenDone(c.env.outgoing, release)
     await next()
   }
 }
 
-/** The limits alone, for messages on whatever transport. */
-export interface LimitPrincipal {
-  /** Counts a message. @throws {Denied} `principal-limit.rate` */
-  rate(identity: Pick<Identity, 'principal'>): Promise<void>
-  /** @returns the release of a slot for calls. @throws {Denied} `principal-limit.concurrency` */
-  slot(identity: Pick<Identity, 'principal'>): () => void
-}
+/** Counts a message, on whatever transport. @throws {Denied} `principal-limit.rate` */
+export type CountRequest = (identity: Pick<Identity, 'principal'>) => Promise<void>
 
-export function principalLimiter(
+export function requestCounter(
   store: Store,
   policy: Pick<LimitsPolicy, 'principal'>,
-  slotsOf: SlotTables,
-): LimitPrincipal {
-  const { requestsPerMinute: limit, concurrentCalls } = policy.principal
+): CountRequest {
+  const { requestsPerMinute: limit } = policy.principal
   const limiter = store.limiter({ name: 'principal', limit, windowSeconds: 60 })
-  const calls = slotsOf('principal', concurrentCalls)
 
-  return {
-    async rate({ principal }) {
-      const budget = await limiter.hit(ownerKey(principal))
-      if (budget.allowed) return
-      throw new Denied('principal-limit.rate', {
-        headers: rateLimitHeaders('principal', limit, 60, budget),
-      })
-    },
-    slot({ principal }) {
-      const release = calls.take(ownerKey(principal))
-      if (release !== undefined) return release
-      throw new Denied('principal-limit.concurrency', {
-        headers: concurrencyHeaders('principal', concurrentCalls),
-      })
-    },
+  return async function countRequest({ principal }) {
+    const budget = await limiter.hit(ownerKey(principal))
+    if (budget.allowed) return
+    throw new Denied('principal-limit.rate', {
+      headers: rateLimitHeaders('principal', limit, 60, budget),
+    })
   }
 }

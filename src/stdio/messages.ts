@@ -8,7 +8,8 @@ import { recordRequest } from '../controls/audit.ts'
 import { type Authorize, recordIfNotRun } from '../controls/authorize.ts'
 import type { LimitCall } from '../controls/call-limit.ts'
 import { messageIn, readJson } from '../controls/parse-message.ts'
-import type { LimitPrincipal } from '../controls/principal-limit.ts'
+import type { TakeCallSlot } from '../controls/principal-calls.ts'
+import type { CountRequest } from '../controls/principal-limit.ts'
 import { isReply } from '../envelope.ts'
 import { DENIALS, Denied } from '../errors.ts'
 import type { Hold, Holds } from '../holds.ts'
@@ -27,7 +28,8 @@ export interface MessageParts {
   readonly holds: Pick<Holds, 'add'>
   readonly limits: Pick<LimitsPolicy, 'body'>
   readonly policies: McpPolicies
-  readonly limitPrincipal: LimitPrincipal
+  readonly countRequest: CountRequest
+  readonly takeSlot: TakeCallSlot
   readonly authorize: Authorize
   readonly limitCall: LimitCall
   readonly isBehind: () => boolean
@@ -78,7 +80,7 @@ const NOT_ANSWERED = 499
  * notification is never answered (JSON-RPC 2.0 §4.1), but recorded.
  */
 export function messages(parts: MessageParts): Messages {
-  const { trail, logger, caller, holds, limits, policies, limitPrincipal } = parts
+  const { trail, logger, caller, holds, limits, policies, countRequest, takeSlot } = parts
   const open = new Map<string | number, Served & { end(status: number): void }>()
   let draining = false
   let allAnswered: (() => void) | undefined
@@ -110,21 +112,21 @@ export function messages(parts: MessageParts): Messages {
     const { credential } = caller
     const identity = await caller.identify()
     facts.identity = identity
-    await limitPrincipal.rate(identity)
+    await countRequest(identity)
     if (message === undefined) {
       if (reply === undefined || !connection.answer(reply)) throw new Denied('stdio.unasked')
       return undefined
     }
     // A notification ends with its decision. Without a slot it can still cancel what holds them all.
-    const releaseCall = message.id === undefined ? nothing : limitPrincipal.slot(identity)
-    whenEnded(releaseCall)
+    const release = takeSlot(message, identity) ?? nothing
+    whenEnded(release)
     if (message.id !== undefined && open.has(message.id)) throw new Denied('stdio.duplicate-id')
     const vars: AppVariables = {
       ...facts,
       identity,
       credential,
       message,
-      releaseCall,
+      release,
       hold: holdOf(credential, identity, whenEnded),
       era: connection.eraOf(message),
       isBehind: parts.isBehind,

@@ -7,7 +7,8 @@ import type { Clock } from '../clock.ts'
 import type { Identity } from '../context.ts'
 import { authorizer } from '../controls/authorize.ts'
 import { callLimiter } from '../controls/call-limit.ts'
-import { principalLimiter } from '../controls/principal-limit.ts'
+import { callSlots } from '../controls/principal-calls.ts'
+import { requestCounter } from '../controls/principal-limit.ts'
 import { withoutTasks } from '../controls/task-guard.ts' // optional: tasks
 import type { Catalog } from '../define.ts'
 import { toolFetch } from '../egress.ts'
@@ -99,7 +100,8 @@ export function stdioServer(parts: StdioParts, output: Output): StdioServer {
       streamSeconds: limits.timeouts.streamSeconds,
       tasks: limits.tasks, // optional: tasks
     },
-    limitPrincipal: principalLimiter(store, limits, slotsOf),
+    countRequest: requestCounter(store, limits),
+    takeSlot: callSlots(limits, slotsOf),
     authorize,
     limitCall: callLimiter(store, limits, rules, slotsOf),
   })

@@ -151,13 +151,13 @@ describe('threat: streams that never end, one caller or all of them together hol
     expect(streams.map(({ status }) => status)).toEqual([200, 200, 200])
     const call = await app.open()
     const refused = await app.send()
-    expectRefused(app, refused, 429, 'principal-limit.concurrency')
+    expectRefused(app, refused, 429, 'principal-calls.concurrency', { id: 1 })
     await call.end()
     for (const stream of streams) await stream.leave()
 
     // What a stream gave back is not given back again when it ends.
     const next = await app.open()
-    expectRefused(app, await app.send(), 429, 'principal-limit.concurrency')
+    expectRefused(app, await app.send(), 429, 'principal-calls.concurrency', { id: 1 })
     await next.end()
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type TestApp, type TestAppOptions, type TestRequest, testApp } from '../app.ts'
+import { META, type TestApp, type TestAppOptions, type TestRequest, testApp } from '../app.ts'
 import { expectRefused, expectServed } from '../expect-refused.ts'
 import { keyFile } from '../key-file.ts'
 
@@ -14,6 +14,11 @@ function limitedApp(
       limits: { ...shipped.limits, principal: { ...shipped.limits.principal, ...limits } },
     }),
   })
+}
+
+/** Takes no slot for calls, so it holds its own until its answer has ended. */
+const notification = {
+  body: { jsonrpc: '2.0', method: 'notifications/cancelled', params: { _meta: META } },
 }
 
 const withKey = (key: string | undefined): TestRequest => ({
@@ -31,7 +36,6 @@ describe('threat: a greedy caller, one principal takes the capacity of all the o
     expect(response.headers.get('retry-after')).toMatch(/^(59|60)$/)
     expect(response.headers.get('ratelimit-policy')).toBe('"principal";q=2;w=60')
     expect(response.headers.get('ratelimit')).toMatch(/^"principal";r=0;t=(59|60)$/)
-    expect(response.bodyRead).toBe(false)
   })
 
   it('counts by principal: over all addresses, and over all keys of a subject', async () => {
@@ -61,12 +65,12 @@ describe('threat: a greedy caller, one principal takes the capacity of all the o
   })
 })
 
-describe('threat: calls that do not end, one principal holds everything open', () => {
-  it('refuses one call too many at the same time, and frees a slot when an answer ends', async () => {
+describe('threat: requests that do not end, one principal holds everything open', () => {
+  it('refuses one too many at the same time unread, and frees a slot when an answer ends', async () => {
     const app = limitedApp({ concurrentCalls: 2 })
-    const first = await app.open()
-    const second = await app.open()
-    expect([first.status, second.status]).toEqual([200, 200])
+    const first = await app.open(notification)
+    const second = await app.open(notification)
+    expect([first.status, second.status]).toEqual([202, 202])
     const response = await app.send()
     expectRefused(app, response, 429, 'principal-limit.concurrency')
     expect(response.headers.get('retry-after')).toBe('1')
@@ -83,11 +87,18 @@ describe('threat: calls that do not end, one principal holds everything open', (
   it('counts by principal', async () => {
     const { file, keys } = keyFile({}, {})
     const app = limitedApp({ concurrentCalls: 1 }, { env: { MCP_API_KEYS_FILE: file } })
-    const held = await app.open(withKey(keys[0]))
+    const held = await app.open({ ...notification, ...withKey(keys[0]) })
     const again = await app.send(withKey(keys[0]))
     expectRefused(app, again, 429, 'principal-limit.concurrency')
     expectServed(await app.send(withKey(keys[1])))
     await held.end()
+  })
+
+  it('has the slot of a call back, which has one of its own', async () => {
+    const app = limitedApp({ concurrentCalls: 1 })
+    const call = await app.open()
+    expect((await app.send(notification)).status).toBe(202)
+    await call.end()
   })
 
   it.each<[string, TestRequest]>([

@@ -12,18 +12,19 @@ type Row = Version[]
 
 /** Runs a command on a terminal of its own and prints what it writes, with the time: JSON. */
 const TERMINAL = `
-import fcntl, json, os, pty, struct, sys, termios, time
+import codecs, fcntl, json, os, pty, struct, sys, termios, time
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 110, 0, 0))
 began, events, data = time.monotonic(), [], b' '
+text = codecs.getincrementaldecoder('utf8')()
 while data:
     try:
         data = os.read(terminal, 65536)
     except OSError:
         break
-    events.append([time.monotonic() - began, data.decode('utf8', 'replace')])
+    events.append([time.monotonic() - began, text.decode(data)])
 _, status = os.waitpid(pid, 0)
 print(json.dumps(events))
 sys.exit(os.waitstatus_to_exitcode(status))
@@ -68,7 +69,7 @@ function rowsOf(events: readonly (readonly [number, string])[]): readonly Row[] 
 export function wordsOf(lines: readonly string[]): readonly string[] {
   const plain = lines.map((line) =>
     stripVTControlCharacters(line)
-      .replace(/\b[\w-]{22}\b|[0-9a-f]{11,64}/g, '#')
+      .replace(/(?<![\w-])[\w-]{22}(?![\w-])|[0-9a-f]{11,64}/g, '#')
       .replace(/\d+/g, '0')
       .replace(/\s+/g, ' ')
       .trim(),

@@ -38,6 +38,7 @@ export const MUTANTS: readonly Mutant[] = [
   without('credentialWatch(parts.holds)', 'test/controls/credential-watch.test.ts'),
   without('principalLimit(store, limits, slotsOf)', 'test/controls/principal-limit.test.ts'),
   without('parseMessage(limits)', 'test/controls/parse-message.test.ts', TRANSPORT),
+  without('principalCalls(limits, slotsOf)', 'test/controls/principal-calls.test.ts'),
   without('protocolGuard(parts.protocol)', 'test/controls/protocol-guard.test.ts'),
   without('authorize({ ...access, trail })', 'test/controls/authorize.test.ts'),
   without('callLimit(store, limits, access.rules, slotsOf)', 'test/controls/call-limit.test.ts'),

@@ -398,7 +398,7 @@ describe('threat: a greedy host, one process takes what others need', () => {
   })
 
   it.each([
-    ['of all tools', limited({ concurrentCalls: 1 }), 'principal-limit.concurrency'],
+    ['of all tools', limited({ concurrentCalls: 1 }), 'principal-calls.concurrency'],
     [
       'of one tool',
       {

@@ -60,7 +60,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   /** Takes a place for a stream in place of one for a call. */
   function asStream(c: Context<AppEnv>, takeStream: TakeStream): Context<AppEnv> {
     takeStream(ownerOf(c), (run) => whenClosed(c.env.outgoing, run))
-    c.get('releaseCall')()
+    c.get('release')()
     return c
   }
 

@@ -1,7 +1,16 @@
 // optional: legacy-sessions
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Endpoint } from '../endpoint.ts'
-import { begin, isAnswerTo, isMethod, message, type Peer, startSessions, until } from './peer.ts'
+import {
+  begin,
+  isAnswerTo,
+  isMethod,
+  message,
+  type Peer,
+  type SessionsOptions,
+  startSessions,
+  until,
+} from './peer.ts'
 import { sessionTools } from './tools.ts'
 
 const ASK = message('tools/call', { name: 'ask' }, 'asking')
@@ -10,9 +19,10 @@ const asks = isMethod('elicitation/create')
 async function asking(
   capabilities: object = { elicitation: {} },
   timeoutSeconds = 60,
+  limits: SessionsOptions['limits'] = {},
 ): Promise<{ endpoint: Endpoint; peer: Peer }> {
   const { tools } = sessionTools()
-  const endpoint = await startSessions({ catalog: { tools }, access: { timeoutSeconds } })
+  const endpoint = await startSessions({ catalog: { tools }, access: { timeoutSeconds }, limits })
   onTestFinished(() => endpoint[Symbol.asyncDispose]())
   return { endpoint, peer: await begin(endpoint, capabilities) }
 }
@@ -42,6 +52,19 @@ describe('contract: a tool asks the person at the other end while its call runs'
     const about = (event: string): unknown[] => endpoint.audited.filter((e) => e.event === event)
     expect(about('decision')).toHaveLength(1)
     expect(endpoint.outcomes().map(({ outcome }) => outcome)).toEqual(['ok'])
+  })
+
+  it('hears the answer, and a cancellation, while calls hold every slot of the caller', async () => {
+    const { endpoint, peer } = await asking({ elicitation: {} }, 60, { concurrentCalls: 2 })
+    const calls = [await peer.post(ASK), await peer.post({ ...ASK, id: 'other' })]
+    const [question] = await Promise.all(calls.map((call) => call.event(asks)))
+    expect((await peer.post({ ...ASK, id: 'third' })).status).toBe(429)
+    expect((await peer.post(answer(question?.json.id))).status).toBe(202)
+    const cancel = message('notifications/cancelled', { requestId: 'other' }, null)
+    expect((await peer.post(cancel)).status).toBe(202)
+    await until(() => endpoint.outcomes().length === 2)
+    expect(endpoint.outcomes().map(({ outcome }) => outcome)).toEqual(['ok', 'cancelled'])
+    expect((await peer.post(ASK)).status).toBe(200)
   })
 
   it.each([
