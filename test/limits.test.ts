@@ -203,15 +203,20 @@ describe('threat: calls at the same time, a slot is never given back', () => {
     policies: [misbehavingAccess, ...policies],
   })
   const TWO = limits('concurrentCalls: 32', 'concurrentCalls: 2')
-  const events = (server: Server, code: string): number =>
-    server.audited().filter(({ metadata }) => metadata.event_code === code).length
+  /** Calls that are on record as begun, or as ended. */
+  const ids = (server: Server, code: 'decision' | 'outcome'): readonly string[] =>
+    server
+      .audited()
+      .filter(({ metadata }) => metadata.event_code === code)
+      .map(({ metadata }) => metadata.correlation_uid)
 
   /** Begins a call on a connection of its own, and waits until it runs. */
   async function begin(server: Server, name: string): Promise<RawConnection> {
-    const before = events(server, 'decision')
+    await server.settled()
+    const before = ids(server, 'decision').length
     const connection = connect(server)
     connection.write(filled(callWith(callOf(name, { seconds: 600 })), server))
-    await expect.poll(() => events(server, 'decision')).toBe(before + 1)
+    await expect.poll(() => ids(server, 'decision').length).toBe(before + 1)
     return connection
   }
   const short = (server: Server): Promise<Response> => server.call('patient', { seconds: 0 })
@@ -237,9 +242,9 @@ describe('threat: calls at the same time, a slot is never given back', () => {
 
   async function leave(server: Server, name: string, how: (socket: Socket) => void): Promise<void> {
     const connection = await begin(server, name)
-    const before = events(server, 'outcome')
+    const begun = ids(server, 'decision').at(-1)
     how(connection.socket)
-    await expect.poll(() => events(server, 'outcome')).toBe(before + 1)
+    await expect.poll(() => ids(server, 'outcome')).toContain(begun)
   }
 
   describe('principal.concurrentCalls is there for others again', () => {
@@ -277,9 +282,12 @@ describe('threat: calls at the same time, a slot is never given back', () => {
     ])('after a call that %s', async (_name, finish) => {
       for (let round = 0; round < 2; round++) await finish()
       await expect.poll(() => statuses(1, () => short(server))).toEqual([200])
-      const both = [await begin(server, 'patient'), await begin(server, 'patient')]
+      using first = await begin(server, 'patient')
+      using second = await begin(server, 'patient')
+      const begun = ids(server, 'decision').slice(-2)
       expect((await short(server)).status).toBe(429)
-      for (const { socket } of both) socket.destroy()
+      for (const { socket } of [first, second]) socket.destroy()
+      await expect.poll(() => ids(server, 'outcome')).toEqual(expect.arrayContaining([...begun]))
       await expect.poll(() => statuses(1, () => short(server))).toEqual([200])
     })
   })

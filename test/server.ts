@@ -61,6 +61,8 @@ export interface Server extends ServerProcess {
   readonly key: string
   /** Calls a tool with that key, as a client of that era. */
   call(name: string, args: object, era?: 'legacy' | 'modern'): Promise<Response>
+  /** Audit records, once those of every request that was answered are there: an answer can be faster. */
+  settled(): Promise<readonly AuditRecord[]>
 }
 
 const running = new Set<ServerProcess>()
@@ -163,6 +165,18 @@ function filesOf(trail: string): readonly string[] {
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const server = spawnServer(options)
   const { url = '', adminUrl = '', key = '' } = await listening(server)
+  const send = (body: string, more: Readonly<Record<string, string>> = {}): Promise<Response> =>
+    fetch(url, {
+      method: 'POST',
+      headers: {
+        ...CANARY_HEADERS,
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        ...more,
+      },
+      body,
+    })
   return {
     ...server,
     url,
@@ -170,18 +184,16 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     adminUrl,
     key,
     call: (name, args, era = 'legacy') =>
-      fetch(url, {
-        method: 'POST',
-        headers: {
-          ...CANARY_HEADERS,
-          authorization: `Bearer ${key}`,
-          'content-type': 'application/json',
-          accept: 'application/json, text/event-stream',
-          ...(era === 'modern' ? MODERN_HEADERS : {}),
-          ...(era === 'modern' ? { 'mcp-name': name } : {}),
-        },
-        body: callOf(name, args, 1, era === 'modern' ? MODERN_META : undefined),
-      }),
+      era === 'modern'
+        ? send(callOf(name, args, 1, MODERN_META), { ...MODERN_HEADERS, 'mcp-name': name })
+        : send(callOf(name, args)),
+    async settled() {
+      // Refusals are sampled: only a request that is served is on record for certain.
+      const ping = await send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }))
+      const id = ping.headers.get('x-request-id')
+      await server.recorded(({ metadata }) => metadata.correlation_uid === id)
+      return server.audited()
+    },
   }
 }
 
