@@ -3,7 +3,10 @@ import type { ServerResponse } from 'node:http'
 /** Runs something once when what was asked for has ended, however it ended; in the order of asking. */
 export type WhenEnded = (run: () => void) => void
 
-/** One listener for each answer: Node takes more than ten of them for a leak. */
+/**
+ * One listener for each answer: Node takes more than ten of them for a leak. Entries are taken out at
+ * the end of the answer, because what an old map holds survives every collection but the full one.
+ */
 const waiting = new WeakMap<ServerResponse, (() => void)[]>()
 
 /**
@@ -21,6 +24,7 @@ export function whenClosed(outgoing: ServerResponse, run: () => void): void {
     const all = [run]
     waiting.set(outgoing, all)
     outgoing.once('close', () => {
+      waiting.delete(outgoing)
       for (const ended of all) ended()
     })
   }
@@ -36,7 +40,10 @@ const going = new WeakMap<ServerResponse, Set<Promise<void>>>()
 export function outlives(outgoing: ServerResponse, work: Promise<void>): void {
   const all = going.get(outgoing) ?? new Set()
   going.set(outgoing, all.add(work))
-  void work.then(() => all.delete(work))
+  void work.then(() => {
+    all.delete(work)
+    if (all.size === 0 && going.get(outgoing) === all) going.delete(outgoing)
+  })
 }
 
 /** Runs something once when an answer has ended, and the work behind it, too. */

@@ -98,9 +98,10 @@ export function createMcp(options: McpOptions): Mcp {
             follows,
           },
         }
-        const response = await changes.heardBy(listener, () =>
+        const answered = changes.heardBy(listener, () =>
           handler.fetch(request, { parsedBody: message, authInfo: authInfoOf(vars.identity) }),
         )
+        const response = await answered.finally(() => requests.delete(request))
         // The SDK says keep-alive whatever the client asked for; Node decides (RFC 9112 §9.6).
         response.headers.delete('connection')
         if (response.status < 400) return response
