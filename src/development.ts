@@ -26,7 +26,7 @@ export function allowedHosts(
   hosts: HttpPolicy['hosts'],
 ): readonly string[] {
   const local = mode === 'development' ? loopback(bound).map(({ host }) => host) : []
-  return [new URL(publicUrl).host, ...hosts, ...local]
+  return [...new Set([new URL(publicUrl).host, ...hosts, ...local])]
 }
 
 /** The listener under each name of this machine. A port that is the default of the scheme is left out. */

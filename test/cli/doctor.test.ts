@@ -86,6 +86,12 @@ describe.runIf(openssl || process.env['CI'])(
       expect(out).toMatch(/nothing to ask about\n$/)
     })
 
+    it('tells each way in of development once', () => {
+      const { out } = doctor({ ...production(), env: { NODE_ENV: 'development' } })
+      expect(out).toContain('  hosts: 127.0.0.1:3000, localhost:3000, [::1]:3000\n')
+      expect(out).toContain('who can authenticate\n  the API key that each start prints\n\n')
+    })
+
     it.each([
       [
         'unsigned checkpoints',

@@ -31,7 +31,7 @@ export function postureOf({ config, policies, rules }: Startable): Posture {
         : `origins: ${http.origins.map(({ value }) => value).join(', ')}`,
       ...(config.mode === 'development' ? ['and pages of this machine (development)'] : []),
     ],
-    'who can authenticate': whoCan(config.anonymous, config.apiKeysFile !== undefined, auth),
+    'who can authenticate': whoCan(config, auth),
     'what anyone with the base scope may use': anyone(rules, auth.baseScope),
     protocol: [
       `2025 revisions: ${http.protocol.legacy}`,
@@ -56,16 +56,19 @@ export function postureOf({ config, policies, rules }: Startable): Posture {
 }
 
 function whoCan(
-  anonymous: boolean,
-  hasKeys: boolean,
+  { mode, anonymous, apiKeysFile }: Startable['config'],
   { apiKeys, issuers }: Startable['policies']['auth'],
 ): readonly string[] {
   const header = apiKeys.header === null ? '' : `, or in ${apiKeys.header}`
+  const keys = [
+    ...(mode === 'development' && !anonymous ? ['the API key that each start prints'] : []),
+    ...(apiKeysFile === undefined
+      ? []
+      : [`API keys as Bearer${header}, for at most ${apiKeys.maxLifetimeDays} days`]),
+  ]
   return [
     ...(anonymous ? ['EVERYBODY, without any credential'] : []),
-    ...(apiKeys.enabled && hasKeys
-      ? [`API keys as Bearer${header}, for at most ${apiKeys.maxLifetimeDays} days`]
-      : ['no API keys']),
+    ...(apiKeys.enabled && keys.length > 0 ? keys : ['no API keys']),
     ...issuers.map(
       ({ issuer, verification, audiences, algorithms, tokenTypes, senderConstraint }) =>
         `tokens of ${issuer}: ${verification}, audiences ${audiences?.join(', ') ?? 'the public URL'}, ` +
