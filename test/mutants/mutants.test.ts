@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -17,6 +18,12 @@ describe('contract: each protection can be taken away, one at a time', () => {
     expect(mutant.noticedBy).not.toEqual([])
     for (const file of mutant.noticedBy)
       expect([file, existsSync(join(ROOT, file))]).toEqual([file, true])
+  })
+
+  it('and a name that none of them has is no success', () => {
+    const command = [join(ROOT, 'test/mutants/run.ts'), 'no such protection']
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' })
+    expect([status, stderr]).toEqual([2, expect.stringContaining(MUTANTS[0]?.name ?? 'none')])
   })
 
   it('none of the lines of app.ts that a request passes is left out', () => {

@@ -17,7 +17,8 @@ import { MUTANTS, type Mutant } from './controls.ts'
 
 /**
  * Takes protections away one at a time, in a copy of the tree, and runs the tests that have to notice.
- * `npm run mutants [-- PART OF A NAME]`. Exit code 1 when one goes unnoticed.
+ * `npm run mutants [-- PART OF A NAME]`. Exit code 1 when one goes unnoticed, 2
+ * when there is none of that name.
  */
 
 const report = z.object({
@@ -93,6 +94,11 @@ export function runMutant(folder: string, mutant: Mutant): Verdict {
 if (import.meta.main) {
   const [part = ''] = process.argv.slice(2)
   const chosen = MUTANTS.filter(({ name }) => name.includes(part))
+  if (chosen.length === 0) {
+    process.stderr.write(`No name has "${part}" in it:\n`)
+    for (const { name } of MUTANTS) process.stderr.write(`  ${name}\n`)
+    process.exit(2)
+  }
   const folder = copyOfTree()
   let silent = 0
   try {
