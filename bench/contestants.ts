@@ -99,14 +99,19 @@ export const CONTESTANTS: readonly Contestant[] = [
   },
 ]
 
+/** The options of Node that `npm start` has. */
+export const START_FLAGS = packageJson.scripts.start
+  .split(' ')
+  .filter((word) => word.startsWith('--'))
+
 /** Starts a fork that `makeFork` has made, with the options of Node that `npm start` has. */
 export function startFork(
   folder: string,
   env: NodeJS.ProcessEnv,
   pinned: boolean,
 ): Promise<ServerProcess> {
-  const flags = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--'))
-  return startServer('src/main.ts', { cwd: folder, env: { ...baseEnv(), ...env }, pinned, flags })
+  const options = { cwd: folder, env: { ...baseEnv(), ...env }, pinned, flags: START_FLAGS }
+  return startServer('src/main.ts', options)
 }
 
 /** @returns the version of a package of bench/, or `undefined` when it is not installed */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { type Entry, enter } from '../../bench/bouts.ts'
-import { startFork } from '../../bench/contestants.ts'
+import { START_FLAGS, startFork } from '../../bench/contestants.ts'
 import { makeFork } from '../../bench/fork.ts'
 import { load } from '../../bench/load.ts'
 import { pinLoad, startServer } from '../../bench/server-process.ts'
@@ -72,7 +72,12 @@ async function start(
   const env = { PATH: process.env['PATH'], NODE_ENV: 'development', BENCH_TOOLS: '10' }
   const guarded = await startFork(cwd, makeFork(cwd, 10), pinned)
   const root = join(import.meta.dirname, '../..')
-  const bare = await startServer('test/load/bare-server.ts', { cwd: root, env, pinned })
+  const bare = await startServer('test/load/bare-server.ts', {
+    cwd: root,
+    env,
+    pinned,
+    flags: START_FLAGS,
+  })
   const hoisted = { ...env, NODE_ENV: 'production', BENCH_SCHEMAS: 'hoisted' }
   const sdk = await startServer('bench/servers/sdk.ts', { cwd: root, env: hoisted, pinned })
   const named = (id: string): Pick<Entry, 'id' | 'label' | 'era'> => ({
